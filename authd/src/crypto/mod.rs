@@ -1,0 +1,1 @@
+//! Hash pool, token signing, sealing, key-encryption key.

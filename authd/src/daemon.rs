@@ -1,0 +1,1 @@
+//! The dependency container: builds every part and joins them.

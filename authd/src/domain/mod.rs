@@ -1,0 +1,1 @@
+//! Nouns, rules and the traits at their boundary.

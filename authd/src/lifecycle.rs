@@ -1,0 +1,1 @@
+//! Signals, readiness, drain and the service manager.

@@ -1,0 +1,1 @@
+//! Accept loop with deadlines and caps.
