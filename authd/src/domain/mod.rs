@@ -1,1 +1,20 @@
-//! Nouns, rules and the traits at their boundary.
+//! Nouns, rules and the traits at their boundary; imports nothing of the rest of the crate.
+
+pub mod account;
+pub mod audit;
+pub mod clock;
+pub mod identifier;
+pub mod key;
+pub mod ladder;
+pub mod limit;
+pub mod login;
+pub mod outage;
+pub mod page;
+pub mod password;
+pub mod quota;
+pub mod rotation;
+pub mod secret;
+pub mod session;
+pub mod setting;
+pub mod store_error;
+pub mod token;

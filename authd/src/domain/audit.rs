@@ -1,0 +1,266 @@
+//! Audit events: who did what to what, how it ended; and the log that keeps them.
+
+use crate::domain::{
+    page::{Page, PageRequest},
+    session::{DeviceSummary, Network},
+    store_error::StoreError,
+};
+use shared::id::EventId;
+
+macro_rules! actions {
+    ($($name:ident = $text:literal),* $(,)?) => {
+        /// What happened: `noun.verb_in_past`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[expect(missing_docs, reason = "each is named by its text")]
+        pub enum Action { $($name,)* }
+
+        impl Action {
+            /// All actions.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The stored and shown text.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+actions! {
+    UserCreated = "user.created",
+    UserUpdated = "user.updated",
+    UserDisabled = "user.disabled",
+    UserEnabled = "user.enabled",
+    UserUnlocked = "user.unlocked",
+    UserDeleted = "user.deleted",
+    PasswordChanged = "password.changed",
+    PasswordResetIssued = "password.reset_issued",
+    PasswordReset = "password.reset",
+    LoginSucceeded = "login.succeeded",
+    LoginDenied = "login.denied",
+    SessionOpened = "session.opened",
+    SessionRefreshed = "session.refreshed",
+    SessionRetried = "session.retried",
+    SessionReplayed = "session.replayed",
+    SessionRevoked = "session.revoked",
+    KeyStaged = "key.staged",
+    KeyActivated = "key.activated",
+    KeyRetired = "key.retired",
+    KeyRevoked = "key.revoked",
+    LimitChanged = "limit.changed",
+    LimitReset = "limit.reset",
+    LimitExceeded = "limit.exceeded",
+    ModeChanged = "mode.changed",
+    AdminRefused = "admin.refused",
+    AuditRead = "audit.read",
+    ConfigReloaded = "config.reloaded",
+    ConfigRejected = "config.rejected",
+    DaemonStarted = "daemon.started",
+    DaemonStopped = "daemon.stopped",
+    ClockStepped = "clock.stepped",
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventOutcome {
+    /// Done.
+    Ok,
+    /// Refused.
+    Denied,
+    /// Failed.
+    Error,
+}
+
+impl EventOutcome {
+    /// The stored and shown text.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Denied => "denied",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Who acted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// Nobody who is known.
+    Anonymous,
+    /// An account, by id.
+    User(String),
+    /// Somebody on the admin socket.
+    Operator {
+        /// User id of the peer.
+        uid: u32,
+        /// Login uid, where the kernel tells it.
+        login_uid: Option<u32>,
+        /// Process id of the peer.
+        pid: Option<i32>,
+    },
+    /// The daemon itself, by the job's name.
+    Job(&'static str),
+}
+
+/// What was acted on: `session`, `ses_…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// `user`, `session`, `key`, `limit`, `config`, `daemon`, `socket`.
+    pub kind: &'static str,
+    /// Its id; text from users has control characters escaped by whoever prints it.
+    pub id: String,
+}
+
+/// An event to be written with the change it describes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its id; the store makes further ids when one operation needs several events.
+    pub id: EventId,
+    /// When, by the instance's clock.
+    pub at_ms: i64,
+    /// What.
+    pub action: Action,
+    /// How it ended.
+    pub outcome: EventOutcome,
+    /// Why: a short machine-readable word, or the operator's words.
+    pub reason: Option<String>,
+    /// Who.
+    pub actor: Actor,
+    /// To what.
+    pub target: Option<Target>,
+    /// From which coarse network.
+    pub network: Option<Network>,
+    /// With which device.
+    pub device: Option<DeviceSummary>,
+    /// In which request.
+    pub request_id: Option<String>,
+    /// Further facts, name and value; never a secret.
+    pub detail: Vec<(&'static str, String)>,
+}
+
+impl Event {
+    /// The same event about this target.
+    #[must_use]
+    pub fn about(mut self, kind: &'static str, id: &str) -> Self {
+        self.target = Some(Target { kind, id: id.to_owned() });
+        self
+    }
+
+    /// The same event with another action.
+    #[must_use]
+    pub fn doing(mut self, action: Action) -> Self {
+        self.action = action;
+        self
+    }
+
+    /// The same event, refused for this reason.
+    #[must_use]
+    pub fn denied(mut self, reason: &str) -> Self {
+        self.outcome = EventOutcome::Denied;
+        self.reason = Some(reason.to_owned());
+        self
+    }
+
+    /// The same event with a reason.
+    #[must_use]
+    pub fn because(mut self, reason: &str) -> Self {
+        self.reason = Some(reason.to_owned());
+        self
+    }
+
+    /// The same event by this actor.
+    #[must_use]
+    pub fn by(mut self, actor: Actor) -> Self {
+        self.actor = actor;
+        self
+    }
+
+    /// The same event with one more fact.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.detail.push((name, value.to_string()));
+        self
+    }
+}
+
+/// A stored event; everything as text, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Its id.
+    pub id: EventId,
+    /// Place in the sealed order; `None` until it is sealed.
+    pub seq: Option<i64>,
+    /// When.
+    pub at_ms: i64,
+    /// [`Action::as_str`].
+    pub action: String,
+    /// [`EventOutcome::as_str`].
+    pub outcome: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// `user`, `operator`, `job` or `anonymous`.
+    pub actor_kind: String,
+    /// Account id or job name.
+    pub actor_id: Option<String>,
+    /// Operator's uid.
+    pub actor_uid: Option<i64>,
+    /// Operator's login uid.
+    pub actor_login_uid: Option<i64>,
+    /// Operator's process.
+    pub actor_pid: Option<i64>,
+    /// Kind of the target.
+    pub target_kind: Option<String>,
+    /// Its id.
+    pub target_id: Option<String>,
+    /// Coarse network.
+    pub network: Option<String>,
+    /// Device summary.
+    pub device: Option<String>,
+    /// Request.
+    pub request_id: Option<String>,
+    /// Further facts, sorted by name.
+    pub detail: Vec<(String, String)>,
+}
+
+/// Which events.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EventFilter {
+    /// Exactly this action, or a noun (`login` matches `login.*`).
+    pub action: Option<String>,
+    /// Actor's id, or a uid as text.
+    pub actor: Option<String>,
+    /// Target's id.
+    pub target: Option<String>,
+    /// Coarse network.
+    pub network: Option<String>,
+    /// Outcome.
+    pub outcome: Option<String>,
+    /// At or after.
+    pub since_ms: Option<i64>,
+    /// Before.
+    pub until_ms: Option<i64>,
+    /// Request.
+    pub request_id: Option<String>,
+}
+
+/// Keeps events in order. Changes write theirs through the other stores; this is for events without a change.
+#[async_trait::async_trait]
+pub trait AuditLog: Send + Sync {
+    /// Writes events that describe no change: refusals, reads.
+    async fn append(&self, events: Vec<Event>) -> Result<(), StoreError>;
+
+    /// Newest first.
+    async fn list(&self, filter: EventFilter, page: PageRequest) -> Result<Page<StoredEvent>, StoreError>;
+
+    /// Sealed events with `seq > after`, in order; at most `limit`.
+    async fn after(&self, after: i64, limit: u32) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// The last sealed `seq`, 0 when there is none.
+    async fn head(&self) -> Result<i64, StoreError>;
+
+    /// Gives committed events their sequence numbers and hashes; returns how many. The head moves by compare-and-set,
+    /// so two sealers cannot fork it.
+    async fn seal(&self, batch: u32) -> Result<u32, StoreError>;
+}

@@ -1,0 +1,254 @@
+//! Limit policies, their values and keys, and the trait that counts.
+
+use crate::domain::{ladder::Ladder, quota::Quota, rotation::Shadow};
+use shared::rate::Rate;
+use std::{net::IpAddr, sync::Arc};
+
+/// The policies of this version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PolicyName {
+    /// Login attempts per address.
+    LoginIp,
+    /// Login attempts per network.
+    LoginNet,
+    /// Failures per account.
+    LoginAccount,
+    /// Registrations per address.
+    RegisterIp,
+    /// Rotations per session; counted in the session row.
+    RefreshSession,
+    /// Replayed and unknown refresh tokens per address.
+    RefreshIp,
+    /// Wrong passwords inside a session.
+    ReauthSession,
+}
+
+impl PolicyName {
+    /// All policies, in the order operators see them.
+    pub const ALL: [Self; 7] = [
+        Self::LoginIp,
+        Self::LoginNet,
+        Self::LoginAccount,
+        Self::RegisterIp,
+        Self::RefreshSession,
+        Self::RefreshIp,
+        Self::ReauthSession,
+    ];
+
+    /// The name operators use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LoginIp => "login.ip",
+            Self::LoginNet => "login.net",
+            Self::LoginAccount => "login.account",
+            Self::RegisterIp => "register.ip",
+            Self::RefreshSession => "refresh.session",
+            Self::RefreshIp => "refresh.ip",
+            Self::ReauthSession => "reauth.session",
+        }
+    }
+
+    /// The policy of this name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|name| name.as_str() == text)
+    }
+}
+
+/// The value of a policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PolicyValue {
+    /// GCRA.
+    Rate {
+        /// How many in how long.
+        rate: Rate,
+        /// How many at once.
+        burst: u32,
+    },
+    /// The lockout ladder.
+    Ladder(Ladder),
+    /// So many in a row.
+    Count {
+        /// The last that is allowed.
+        max: u32,
+    },
+}
+
+impl PolicyValue {
+    /// `rate`, `ladder` or `count`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Rate { .. } => "rate",
+            Self::Ladder(_) => "ladder",
+            Self::Count { .. } => "count",
+        }
+    }
+}
+
+/// A policy in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Its value.
+    pub value: PolicyValue,
+    /// Whether it refuses.
+    pub shadow: Shadow,
+    /// The configured value, to which a reset returns.
+    pub default: PolicyValue,
+    /// When it was changed live, and by whom.
+    pub changed: Option<(i64, String)>,
+    /// When the live value ends.
+    pub expires_ms: Option<i64>,
+}
+
+impl Policy {
+    /// The policy as configured.
+    #[must_use]
+    pub fn configured(value: PolicyValue) -> Self {
+        Self { value, shadow: Shadow::Enforced, default: value, changed: None, expires_ms: None }
+    }
+
+    /// GCRA numbers of a rate; `None` for `off` and for other kinds.
+    #[must_use]
+    pub fn quota(&self) -> Option<Quota> {
+        match self.value {
+            PolicyValue::Rate { rate, burst } => Quota::new(rate, burst),
+            PolicyValue::Ladder(_) | PolicyValue::Count { .. } => None,
+        }
+    }
+}
+
+/// All policies in force: an immutable snapshot, replaced as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicySet {
+    policies: Vec<(PolicyName, Policy)>,
+}
+
+impl PolicySet {
+    /// A set from a value for every policy.
+    #[must_use]
+    pub fn new(value: impl Fn(PolicyName) -> Policy) -> Self {
+        Self { policies: PolicyName::ALL.into_iter().map(|name| (name, value(name))).collect() }
+    }
+
+    /// The policy of this name; `new` gave every name one.
+    #[must_use]
+    pub fn get(&self, name: PolicyName) -> Option<&Policy> {
+        self.policies.iter().find(|(has, _)| *has == name).map(|(_, policy)| policy)
+    }
+
+    /// All, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &(PolicyName, Policy)> {
+        self.policies.iter()
+    }
+}
+
+/// What a bucket is counted by; made by the constructors only, so that every spelling of one thing shares a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LimitKey(String);
+
+impl LimitKey {
+    /// One address: an IPv4 /32, an IPv6 /64; IPv4-mapped addresses count as IPv4.
+    #[must_use]
+    pub fn address(ip: IpAddr) -> Self {
+        match ip.to_canonical() {
+            IpAddr::V4(v4) => Self(v4.to_string()),
+            IpAddr::V6(v6) => {
+                let [a, b, c, d, ..] = v6.segments();
+                Self(format!("{}/64", std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)))
+            }
+        }
+    }
+
+    /// The network around an address: /24 or /48.
+    #[must_use]
+    pub fn network(ip: IpAddr) -> Self {
+        Self(crate::domain::session::Network::of(ip).as_str().to_owned())
+    }
+
+    /// An id of this installation: an account, a session, a bucket of unknown identifiers.
+    #[must_use]
+    pub fn id(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a limiter says to one more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// Go on.
+    Allowed,
+    /// Refuse with 429.
+    Denied {
+        /// Milliseconds to wait, at least one.
+        retry_after_ms: i64,
+    },
+}
+
+/// A place held for a password check under `login.account` or `reauth.session`. Give it back with
+/// [`Limiter::settle`]; one that is dropped frees its place by itself after 30 s.
+#[derive(Debug)]
+#[must_use = "settle it with what was learnt"]
+pub struct Reservation {
+    /// The policy.
+    pub policy: PolicyName,
+    /// The key.
+    pub key: LimitKey,
+    /// Which of the places under that key.
+    pub ticket: u64,
+}
+
+/// What a limiter says to one more password check.
+#[derive(Debug)]
+pub enum Reserved {
+    /// Check it, then settle.
+    Place(Reservation),
+    /// Refuse with 429.
+    Denied {
+        /// Milliseconds to wait, at least one.
+        retry_after_ms: i64,
+    },
+    /// Refuse with 503: the budget stayed used up by checks that did not end in time.
+    Overloaded,
+}
+
+/// What a settled check means for its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// Nothing more.
+    Counted,
+    /// A [`PolicyValue::Count`] has reached its most.
+    Exhausted,
+}
+
+/// Counts. Reads the policies from the snapshot in force at each call.
+#[async_trait::async_trait]
+pub trait Limiter: Send + Sync {
+    /// Replaces the snapshot.
+    fn install(&self, policies: Arc<PolicySet>);
+
+    /// The snapshot in force.
+    fn policies(&self) -> Arc<PolicySet>;
+
+    /// Takes one unit of a rate.
+    async fn take(&self, policy: PolicyName, key: &LimitKey) -> Admission;
+
+    /// Holds a place for a password check; waits at most `wait_ms` when the budget is used up by checks under way.
+    async fn reserve(&self, policy: PolicyName, key: LimitKey, wait_ms: i64) -> Reserved;
+
+    /// Gives a place back.
+    async fn settle(&self, place: Reservation, outcome: crate::domain::ladder::Outcome) -> Settled;
+
+    /// Milliseconds until `key` may try again under this policy; 0 when it may now. Takes nothing.
+    async fn wait_ms(&self, policy: PolicyName, key: &LimitKey) -> i64;
+
+    /// Forgets one key; `false` when nothing was known of it.
+    async fn forget(&self, policy: PolicyName, key: &LimitKey) -> bool;
+}

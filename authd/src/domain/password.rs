@@ -1,0 +1,127 @@
+//! Passwords: what may be one, and the trait that hashes them.
+
+use crate::domain::{account::PasswordHash, secret::Secret};
+use unicode_normalization::UnicodeNormalization;
+
+/// A password in NFC (NIST SP 800-63B-4 §3.1.1.2), never truncated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Password(Secret);
+
+impl Password {
+    /// Normalises what was typed.
+    #[must_use]
+    pub fn new(typed: &str) -> Self {
+        Self(Secret::new(typed.nfc().collect::<String>()))
+    }
+
+    /// The text, for the hash and the strength check.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        self.0.reveal()
+    }
+
+    /// Length in code points.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.reveal().chars().count()
+    }
+
+    /// Whether nothing was typed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.reveal().is_empty()
+    }
+}
+
+/// Why a password cannot be chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WeakPassword {
+    /// Fewer code points than `password.min_length`.
+    #[error("use at least {0} characters")]
+    TooShort(u32),
+    /// More code points than `password.max_length`.
+    #[error("use at most {0} characters")]
+    TooLong(u32),
+    /// It is, or contains nothing but, the e-mail, its local part, the user name or the service's name.
+    #[error("do not use your e-mail address, user name or the name of the service")]
+    Personal,
+    /// It is in the filter of breached passwords.
+    #[error("this password is known from data breaches; use another one")]
+    Breached,
+    /// A guesser would find it soon (zxcvbn score below `password.min_strength`).
+    #[error("this password is easy to guess; use a longer one or one of several unrelated words")]
+    Guessable,
+}
+
+/// Judges a password that somebody wants to use; costs milliseconds, runs off the async threads.
+pub trait PasswordPolicy: Send + Sync {
+    /// `personal` are texts the password must not be: e-mail, local part, user name.
+    ///
+    /// # Errors
+    /// The first rule it breaks.
+    fn judge(&self, password: &Password, personal: &[&str]) -> Result<(), WeakPassword>;
+
+    /// Whether it is longer than any password can be here: a login with it costs the same as any other and fails.
+    fn is_overlong(&self, password: &Password) -> bool;
+}
+
+/// What a password is checked against.
+#[derive(Debug, Clone)]
+pub enum Against {
+    /// A stored hash.
+    Stored(PasswordHash),
+    /// Nothing: unknown, disabled, passwordless or over-long. Costs the same, never matches. The text picks the
+    /// parameters, so that one identifier always costs the same.
+    Nobody(String),
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checked {
+    /// Wrong.
+    Wrong,
+    /// Right.
+    Right,
+    /// Right, and the stored hash is weaker than what is configured: re-hash.
+    RightButOutdated,
+}
+
+/// Why a hash was not computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HashError {
+    /// The queue is full, or the deadline passed before a worker was free.
+    #[error("too many passwords are being checked")]
+    Overloaded,
+    /// The stored hash cannot be verified by this version or exceeds the caps; nothing a caller can mend.
+    #[error("the stored password hash cannot be verified")]
+    Unusable,
+}
+
+/// Hashing load, for operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HashLoad {
+    /// Worker threads.
+    pub workers: usize,
+    /// Of them, at work.
+    pub busy: usize,
+    /// Jobs waiting.
+    pub queued: usize,
+    /// Checks evaluated since start.
+    pub evaluated: u64,
+}
+
+/// Hashes and checks passwords on its own threads.
+#[async_trait::async_trait]
+pub trait PasswordHasher: Send + Sync {
+    /// Checks a password. A job whose caller has gone is dropped before it is hashed.
+    async fn check(&self, password: Password, against: Against) -> Result<Checked, HashError>;
+
+    /// Hashes a new password with the configured parameters; PHC text.
+    async fn hash(&self, password: Password) -> Result<PasswordHash, HashError>;
+
+    /// Runs a judgement of the policy on the same threads.
+    async fn judge(&self, password: Password, personal: Vec<String>) -> Result<Result<(), WeakPassword>, HashError>;
+
+    /// How busy it is.
+    fn load(&self) -> HashLoad;
+}
