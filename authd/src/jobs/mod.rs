@@ -9,9 +9,13 @@
 //! | seal | 250 ms | sequence numbers and hashes of committed events |
 //! | sweep | 5 s | seals whose grace has ended, outlived revocations |
 
-use crate::{auth::Auth, domain::store_error::StoreError, tasks::Tasks};
+use crate::{
+    auth::Auth,
+    domain::store_error::StoreError,
+    tasks::{Stop, Tasks},
+};
 use std::{pin::Pin, sync::Arc, time::Duration};
-use tokio::{sync::watch, time::MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 const SEAL_BATCH: u32 = 1_000;
@@ -37,8 +41,8 @@ where
     Job { name, period: Duration::from_millis(period_ms), turn: Box::new(move || Box::pin(work(auth.clone()))) }
 }
 
-/// Starts all jobs; they end with `stop`. `instance` names this process in heartbeats.
-pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks, stop: &watch::Receiver<bool>) {
+/// Starts all jobs. `instance` names this process in heartbeats.
+pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks) {
     let instance: Arc<str> = instance.into();
     let jobs = [
         job("settings", 1_000, auth, |auth| async move { auth.poll_settings().await }),
@@ -70,18 +74,18 @@ pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks, stop: &watch::Rece
         }),
     ];
     for job in jobs {
-        tasks.spawn(job.name, run(job, stop.clone()));
+        tasks.spawn(job.name, run(job, tasks.stop()));
     }
 }
 
 /// Takes turns until told to stop; says when the work begins to fail and when it works again, not every time.
-async fn run(job: Job, mut stop: watch::Receiver<bool>) {
+async fn run(job: Job, mut stop: Stop) {
     let mut timer = tokio::time::interval(job.period);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
     loop {
         tokio::select! {
-            _ = stop.wait_for(|stopped| *stopped) => return,
+            () = stop.wait() => return,
             _ = timer.tick() => {}
         }
         match (job.turn)().await {
