@@ -2,6 +2,7 @@
 
 mod aead;
 mod derive;
+pub mod jwt;
 pub mod kek;
 pub mod seal;
 
