@@ -2,8 +2,10 @@
 
 mod aead;
 mod derive;
+pub mod hash_pool;
 pub mod jwt;
 pub mod kek;
+mod password_hash;
 pub mod seal;
 
 #[cfg(test)]
