@@ -7,6 +7,7 @@ pub mod jwt;
 pub mod kek;
 mod password_hash;
 pub mod seal;
+pub mod strength;
 
 #[cfg(test)]
 pub(crate) mod fakes;
