@@ -1,21 +1,23 @@
 //! The dependency container: the only file that names concrete types together.
 
+mod anchor;
 mod keyring;
+mod parts;
 mod run;
 mod settings;
 
-pub use run::run;
+pub use run::{migrate, openapi, run};
 
 use crate::{
     auth::{Auth, Parts},
-    config::{Auto, Config, DatabasePlace, KeyAlgorithm},
-    crypto,
+    config::Config,
+    crypto::{jwt::JwtSigner, seal::Keys},
     domain::{
         clock::{Clock, OsRandom, Random, SystemClock, random_bytes},
-        key,
         store_error::StoreError,
     },
-    limit, store,
+    limit::memory::MemoryLimiter,
+    store,
 };
 use std::sync::Arc;
 
@@ -83,10 +85,10 @@ impl Daemon {
     /// # Errors
     /// [`StartError`], which says what to do.
     pub async fn build(config: &Config, ports: Ports) -> Result<Self, StartError> {
-        let stores = store::open(store_options(config, &ports)).await.map_err(open_error)?;
+        let stores = store::open(parts::store_options(config, &ports)).await?;
         let kek = keyring::find(config, stores.keys.as_ref(), ports.random.as_ref()).await?;
         let kek = Arc::new(kek);
-        let hasher = hash_pool(config, &ports)?;
+        let (passwords, hasher) = parts::hash_pool(config, &ports)?;
         let auth = Auth::new(
             Parts {
                 accounts: stores.accounts,
@@ -95,11 +97,11 @@ impl Daemon {
                 settings: stores.settings,
                 audit: stores.audit,
                 readiness: stores.readiness,
-                limiter: Arc::new(limit::MemoryLimiter::new(ports.clock.clone())),
-                passwords: hasher.1,
-                hasher: Arc::new(hasher.0),
-                signer: Arc::new(crypto::JwtSigner::new(token_settings(config), kek.clone(), ports.random.clone())),
-                sealer: Arc::new(crypto::Keys::new(&kek, ports.random.clone())),
+                limiter: Arc::new(MemoryLimiter::new(ports.clock.clone())),
+                passwords,
+                hasher: Arc::new(hasher),
+                signer: Arc::new(JwtSigner::new(parts::token_settings(config), kek.clone(), ports.random.clone())),
+                sealer: Arc::new(Keys::new(&kek, ports.random.clone())),
                 clock: ports.clock,
                 random: ports.random.clone(),
             },
