@@ -215,8 +215,20 @@ authd.toml(5), authctl(1)
 /// # Errors
 /// None in practice: it is written to memory.
 pub fn man_page() -> io::Result<String> {
+    let command = Cli::command().disable_help_subcommand(true);
+    let man = clap_mangen::Man::new(command.clone()).section("8").manual("System Administration");
     let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).section("8").manual("System Administration").render(&mut page)?;
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    // Not the generator's list, which names a page for each command.
+    writeln!(page, ".SH COMMANDS")?;
+    for command in command.get_subcommands() {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        writeln!(page, ".TP\n.B {}\n{}", command.get_name().replace('-', "\\-"), about.replace('-', "\\-"))?;
+    }
     Ok(String::from_utf8_lossy(&page).into_owned() + MAN_TAIL)
 }
 

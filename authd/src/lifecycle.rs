@@ -226,6 +226,20 @@ mod tests {
     }
 
     #[test]
+    fn the_socket_units_use_the_names_that_are_looked_for() {
+        let directory = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../systemd"));
+        for name in ["public", "admin", "read"] {
+            let unit = std::fs::read_to_string(directory.join(format!("authd-{name}.socket"))).unwrap();
+            assert!(unit.contains(&format!("\nFileDescriptorName={name}\n")), "{unit}");
+        }
+        let service = std::fs::read_to_string(directory.join("authd.service")).unwrap();
+        assert!(
+            !service.contains("\nPrivateUsers=") && !service.contains("\nRuntimeDirectory="),
+            "see the unit's comments"
+        );
+    }
+
+    #[test]
     fn a_status_is_one_line() {
         assert_eq!(one_line("a\nMAINPID=1"), "a MAINPID=1");
     }
