@@ -1,8 +1,10 @@
 //! The dependency container: the only file that names concrete types together.
 
 mod anchor;
+mod control;
 mod keyring;
 mod parts;
+mod policy;
 mod run;
 mod settings;
 
@@ -16,9 +18,12 @@ use crate::{
         clock::{Clock, OsRandom, Random, SystemClock, random_bytes},
         store_error::StoreError,
     },
+    http::{self, HttpState, LiveOptions},
     limit::memory::MemoryLimiter,
     store,
 };
+use control::Health;
+use policy::LivePolicy;
 use std::sync::Arc;
 
 /// Time and randomness of the process: the machine's, or a test's.
@@ -77,6 +82,8 @@ pub struct Daemon {
     pub auth: Arc<Auth>,
     /// Names this process among others on the same database; new at every start.
     pub instance: String,
+    http: Arc<LiveOptions>,
+    passwords: Arc<LivePolicy>,
 }
 
 impl Daemon {
@@ -88,7 +95,8 @@ impl Daemon {
         let stores = store::open(parts::store_options(config, &ports)).await?;
         let kek = keyring::find(config, stores.keys.as_ref(), ports.random.as_ref()).await?;
         let kek = Arc::new(kek);
-        let (passwords, hasher) = parts::hash_pool(config, &ports)?;
+        let passwords = Arc::new(LivePolicy::new(parts::password_policy(config)?));
+        let hasher = parts::hash_pool(config, passwords.clone(), &ports)?;
         let auth = Auth::new(
             Parts {
                 accounts: stores.accounts,
@@ -98,7 +106,7 @@ impl Daemon {
                 audit: stores.audit,
                 readiness: stores.readiness,
                 limiter: Arc::new(MemoryLimiter::new(ports.clock.clone())),
-                passwords,
+                passwords: passwords.clone(),
                 hasher: Arc::new(hasher),
                 signer: Arc::new(JwtSigner::new(parts::token_settings(config), kek.clone(), ports.random.clone())),
                 sealer: Arc::new(Keys::new(&kek, ports.random.clone())),
@@ -108,7 +116,8 @@ impl Daemon {
             settings::settings(config),
         );
         let instance = random_bytes::<8>(ports.random.as_ref()).iter().map(|byte| format!("{byte:02x}")).collect();
-        let daemon = Self { auth: Arc::new(auth), instance };
+        let http = Arc::new(LiveOptions::new(parts::http_options(config)));
+        let daemon = Self { auth: Arc::new(auth), instance, http, passwords };
         daemon.load().await?;
         Ok(daemon)
     }
@@ -120,8 +129,27 @@ impl Daemon {
         self.auth.poll_revocations().await
     }
 
+    /// The public API.
+    #[must_use]
+    pub fn router(&self) -> axum::Router {
+        let parts = &self.auth.parts;
+        http::router(HttpState {
+            auth: self.auth.clone(),
+            options: self.http.clone(),
+            ready: Arc::new(Health(self.auth.clone())),
+            clock: parts.clock.clone(),
+            random: parts.random.clone(),
+        })
+    }
+
     /// Puts a reloaded configuration's live values into force.
-    pub fn reconfigure(&self, config: &Config) {
+    ///
+    /// # Errors
+    /// [`StartError::Configuration`] when a file it names cannot be read; nothing changes then.
+    pub fn reconfigure(&self, config: &Config) -> Result<(), StartError> {
+        self.passwords.replace(parts::password_policy(config)?);
         self.auth.reconfigure(settings::settings(config));
+        self.http.replace(parts::http_options(config));
+        Ok(())
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     },
     daemon::{Ports, StartError},
     domain::{key::KeyAlgorithm, password::PasswordPolicy},
+    http::HttpOptions,
     store::{OpenError, StoreOptions},
 };
 use std::{num::NonZeroUsize, sync::Arc};
@@ -44,7 +45,8 @@ impl From<OpenError> for StartError {
     }
 }
 
-pub(super) fn hash_pool(config: &Config, ports: &Ports) -> Result<(Arc<dyn PasswordPolicy>, HashPool), StartError> {
+/// What may be a password, as configured.
+pub(super) fn password_policy(config: &Config) -> Result<Arc<dyn PasswordPolicy>, StartError> {
     let password = &config.password;
     let blocklist = match &password.blocklist {
         Some(path) => Blocklist::load(path).map_err(|error| StartError::Configuration(error.to_string()))?,
@@ -56,7 +58,15 @@ pub(super) fn hash_pool(config: &Config, ports: &Ports) -> Result<(Arc<dyn Passw
         min_score: u8::try_from(password.min_strength).unwrap_or(4),
         service_names: vec!["authd".to_owned(), host(config.server.public_url.as_str()).to_owned()],
     };
-    let policy: Arc<dyn PasswordPolicy> = Arc::new(StrengthPolicy::new(strength, blocklist));
+    Ok(Arc::new(StrengthPolicy::new(strength, blocklist)))
+}
+
+pub(super) fn hash_pool(
+    config: &Config,
+    policy: Arc<dyn PasswordPolicy>,
+    ports: &Ports,
+) -> Result<HashPool, StartError> {
+    let password = &config.password;
     let settings = HashSettings {
         memory_kib: password.memory_kib,
         iterations: password.iterations,
@@ -69,8 +79,25 @@ pub(super) fn hash_pool(config: &Config, ports: &Ports) -> Result<(Arc<dyn Passw
         wait_ms: password.wait.as_millis(),
         nice: HASH_NICE,
     };
-    let pool = HashPool::start(&settings, policy.clone(), ports.clock.clone(), ports.random.clone());
-    Ok((policy, pool.map_err(|error| StartError::Configuration(error.to_string()))?))
+    let pool = HashPool::start(&settings, policy, ports.clock.clone(), ports.random.clone());
+    pool.map_err(|error| StartError::Configuration(error.to_string()))
+}
+
+/// Budgets of reliability §3, in milliseconds.
+const LOGIN_BUDGET_MS: u64 = 5_000;
+const OTHER_BUDGET_MS: u64 = 3_000;
+
+pub(super) fn http_options(config: &Config) -> HttpOptions {
+    let server = &config.server;
+    HttpOptions {
+        trusted_proxies: server.trusted_proxies.clone(),
+        client_ip_header: server.client_ip_header.as_str().to_owned(),
+        cors_origins: server.cors_origins.iter().map(|origin| origin.as_str().to_owned()).collect(),
+        body_limit: usize::try_from(server.body_limit.bytes()).unwrap_or(usize::MAX),
+        jwks_max_age_s: config.key.jwks_max_age.0.as_secs(),
+        login_budget_ms: LOGIN_BUDGET_MS,
+        other_budget_ms: OTHER_BUDGET_MS,
+    }
 }
 
 /// The host of `http(s)://host[:port]`.
