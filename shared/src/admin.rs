@@ -1,16 +1,28 @@
 //! The admin API: one type per call, used by the daemon's router and by `authctl`.
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::fmt;
 
 /// Who may make a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Readers on the read socket, and everybody below.
+    /// Everybody a socket lets in at all: readers, administrators and the daemon's own uid.
+    Any,
+    /// Readers on the read socket, and administrators.
     Read,
     /// Administrators on the admin socket.
     Admin,
     /// Administrators, and the daemon's own uid (what `ExecReload=` runs as).
     Own,
+}
+
+/// How a call answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// One JSON value.
+    Value,
+    /// JSON values, one a line, for as long as the connection lives.
+    Lines,
 }
 
 /// One call of the admin API: `POST {PATH}` with a JSON body.
@@ -19,8 +31,213 @@ pub trait Call {
     const PATH: &'static str;
     /// Who may make it.
     const ACCESS: Access;
+    /// One value, or a stream of them.
+    const SHAPE: Shape = Shape::Value;
     /// The body of the request.
     type Request: Serialize + DeserializeOwned + Send;
     /// The body of the answer; streams answer one such value a line.
     type Response: Serialize + DeserializeOwned + Send;
+}
+
+/// Declares one call as a type without values.
+macro_rules! call {
+    ($(#[$doc:meta])* $name:ident: $path:literal, $access:ident, $request:ty => $response:ty) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy)]
+        pub struct $name;
+
+        impl $crate::admin::Call for $name {
+            const PATH: &'static str = $path;
+            const ACCESS: $crate::admin::Access = $crate::admin::Access::$access;
+            type Request = $request;
+            type Response = $response;
+        }
+    };
+}
+
+pub mod audit;
+pub mod config;
+pub mod daemon;
+pub mod key;
+pub mod limit;
+pub mod session;
+pub mod user;
+
+/// Items of a list when the request does not say.
+pub const DEFAULT_PAGE: u32 = 50;
+/// Most items of a list in one answer; larger wishes are cut to it.
+pub const MAX_PAGE: u32 = 1_000;
+/// Answer header of a stream: the sequence number after which it begins.
+pub const POSITION_HEADER: &str = "x-authd-position";
+/// Fields that hold secrets, in requests and in answers; what prints a call leaves them out.
+pub const SECRET_FIELDS: &[&str] = &["password", "reset_token"];
+
+/// What is known of a call without its types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallInfo {
+    /// `/v1/<noun>/<verb>`.
+    pub path: &'static str,
+    /// Who may make it.
+    pub access: Access,
+    /// One value, or a stream of them.
+    pub shape: Shape,
+}
+
+impl CallInfo {
+    /// The description of `C`.
+    #[must_use]
+    pub const fn of<C: Call>() -> Self {
+        Self { path: C::PATH, access: C::ACCESS, shape: C::SHAPE }
+    }
+
+    /// The call at `path`, if this version has it.
+    #[must_use]
+    pub fn find(path: &str) -> Option<&'static Self> {
+        CALLS.iter().find(|call| call.path == path)
+    }
+}
+
+/// Every call of this version.
+pub const CALLS: &[CallInfo] = &[
+    CallInfo::of::<daemon::Status>(),
+    CallInfo::of::<daemon::Reload>(),
+    CallInfo::of::<session::List>(),
+    CallInfo::of::<session::Show>(),
+    CallInfo::of::<session::Revoke>(),
+    CallInfo::of::<user::List>(),
+    CallInfo::of::<user::Show>(),
+    CallInfo::of::<user::Create>(),
+    CallInfo::of::<user::Disable>(),
+    CallInfo::of::<user::Enable>(),
+    CallInfo::of::<user::Unlock>(),
+    CallInfo::of::<user::Logout>(),
+    CallInfo::of::<user::ResetPassword>(),
+    CallInfo::of::<user::Delete>(),
+    CallInfo::of::<key::List>(),
+    CallInfo::of::<key::Rotate>(),
+    CallInfo::of::<key::Jwks>(),
+    CallInfo::of::<audit::List>(),
+    CallInfo::of::<audit::Tail>(),
+    CallInfo::of::<limit::List>(),
+    CallInfo::of::<limit::Show>(),
+    CallInfo::of::<limit::Set>(),
+    CallInfo::of::<limit::Reset>(),
+    CallInfo::of::<config::Show>(),
+    CallInfo::of::<config::Check>(),
+];
+
+/// A request without fields: `{}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}
+
+/// A part of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// In the order of the list.
+    pub items: Vec<T>,
+    /// Cursor of the next part, to be sent as `after`; `null` at the end.
+    pub next: Option<String>,
+    /// How many items the whole list has, where that is known cheaply.
+    pub total: Option<u64>,
+    /// Whether `total` was counted rather than estimated.
+    pub total_exact: bool,
+}
+
+impl<T> Page<T> {
+    /// A list that is complete in one answer.
+    #[must_use]
+    pub fn whole(items: Vec<T>) -> Self {
+        let total = u64::try_from(items.len()).ok();
+        Self { items, next: None, total, total_exact: total.is_some() }
+    }
+
+    /// The same page of other items.
+    #[must_use]
+    pub fn map<U>(self, change: impl FnMut(T) -> U) -> Page<U> {
+        Page {
+            items: self.items.into_iter().map(change).collect(),
+            next: self.next,
+            total: self.total,
+            total_exact: self.total_exact,
+        }
+    }
+}
+
+/// How many items a list request asks for, within [`MAX_PAGE`].
+#[must_use]
+pub fn page_size(limit: Option<u32>) -> u32 {
+    limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE)
+}
+
+/// A secret on its way over the socket: serialisable because that is its only purpose, without `Display`,
+/// and `Debug` prints nothing of it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct WireSecret(String);
+
+impl WireSecret {
+    /// Wraps a secret.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The secret itself: for hashing it, or for the one place that shows it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Takes the secret out, to be kept in a type that wipes it.
+    #[must_use]
+    pub fn into_exposed(self) -> String {
+        self.0
+    }
+}
+
+impl fmt::Debug for WireSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WireSecret(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_has_a_path_of_its_own() {
+        for call in CALLS {
+            assert!(call.path.starts_with("/v1/"), "{}", call.path);
+            assert_eq!(CALLS.iter().filter(|other| other.path == call.path).count(), 1, "{}", call.path);
+        }
+    }
+
+    #[test]
+    fn unknown_and_duplicate_fields_are_refused() {
+        assert!(serde_json::from_str::<session::ListRequest>(r#"{"user":"ada"}"#).is_ok());
+        assert!(serde_json::from_str::<session::ListRequest>(r#"{"usr":"ada"}"#).is_err());
+        assert!(serde_json::from_str::<session::ListRequest>(r#"{"user":"ada","user":"eve"}"#).is_err());
+        assert!(serde_json::from_str::<Empty>(r#"{"x":1}"#).is_err());
+    }
+
+    #[test]
+    fn a_secret_is_not_in_debug_output() {
+        let request = user::CreateRequest {
+            email: "ada@example.org".to_owned(),
+            password: Some(WireSecret::new("correct horse".to_owned())),
+            ..Default::default()
+        };
+        assert!(!format!("{request:?}").contains("horse"));
+    }
+
+    #[test]
+    fn absent_values_are_null_and_times_rfc_3339() {
+        let page: Page<u8> = Page { items: vec![], next: None, total: None, total_exact: false };
+        assert_eq!(
+            serde_json::to_string(&page).unwrap(),
+            r#"{"items":[],"next":null,"total":null,"total_exact":false}"#
+        );
+    }
 }

@@ -95,6 +95,12 @@ codes! {
 }
 
 impl ErrorCode {
+    /// The code with this text, if this version knows it.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == text)
+    }
+
     /// Whether the same request can succeed later without being changed.
     #[must_use]
     pub fn is_retryable(self) -> bool {

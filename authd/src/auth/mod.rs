@@ -1,1 +1,222 @@
-//! Use cases, one file a verb.
+//! Use cases, one file a verb: plain async methods on [`Auth`]. No status codes, no JSON, no SQL, nothing spawned.
+
+mod audit;
+mod denial;
+mod evaluate;
+mod grant;
+mod key;
+mod limit;
+mod login;
+mod logout;
+mod operator;
+mod password;
+mod refresh;
+mod refusal;
+mod register;
+mod reset;
+mod revoked;
+mod session;
+mod user;
+
+pub use denial::Denials;
+pub use grant::{Bearer, Tokens};
+pub use key::{KeyRotation, RotationPace};
+pub use limit::LimitChange;
+pub use login::Attempt;
+pub use logout::{LogoutProof, LogoutScope};
+pub use operator::{Doing, Expectation, Operator, OperatorRefusal, Revocations, SessionQuery};
+pub use refresh::{IdempotencyKey, InvalidIdempotencyKey, RefreshAttempt};
+pub use refusal::Refusal;
+pub use register::Registration;
+pub use revoked::RevokedSet;
+pub use session::Keep;
+pub use user::{NewUser, UserCreated};
+
+use crate::domain::{
+    account::AccountStore,
+    audit::{Action, Actor, AuditLog, Event, EventOutcome},
+    clock::{Clock, Random, random_bytes},
+    key::{KeyPlan, KeyStore},
+    limit::{Limiter, PolicySet},
+    login::{Sealer, TokenSigner},
+    password::{PasswordHasher, PasswordPolicy},
+    rotation::Origin,
+    session::{DeviceSummary, Network, Recording, ReplayScope, SessionCap, SessionStore},
+    setting::{Readiness, SettingStore},
+};
+use shared::id::EventId;
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+/// Everything the use cases work with.
+pub struct Parts {
+    /// Accounts.
+    pub accounts: Arc<dyn AccountStore>,
+    /// Sessions.
+    pub sessions: Arc<dyn SessionStore>,
+    /// Signing keys.
+    pub keys: Arc<dyn KeyStore>,
+    /// Live settings.
+    pub settings: Arc<dyn SettingStore>,
+    /// Audit log.
+    pub audit: Arc<dyn AuditLog>,
+    /// Whether storage answers.
+    pub readiness: Arc<dyn Readiness>,
+    /// Limits.
+    pub limiter: Arc<dyn Limiter>,
+    /// Password hashing.
+    pub hasher: Arc<dyn PasswordHasher>,
+    /// What may be a password.
+    pub passwords: Arc<dyn PasswordPolicy>,
+    /// Access tokens.
+    pub signer: Arc<dyn TokenSigner>,
+    /// Seals and keyed hashes.
+    pub sealer: Arc<dyn Sealer>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+}
+
+/// The settings that use cases follow; replaced as a whole by a reload. Times in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether people may register.
+    pub registration: RegistrationMode,
+    /// `session.idle`.
+    pub idle_ms: i64,
+    /// `session.absolute`.
+    pub absolute_ms: i64,
+    /// `session.max_per_account`, `session.on_limit`.
+    pub cap: SessionCap,
+    /// `session.grace`.
+    pub grace_ms: i64,
+    /// `session.keyed_grace`.
+    pub keyed_grace_ms: i64,
+    /// `session.on_replay`.
+    pub on_replay: ReplayScope,
+    /// `token.access_ttl`.
+    pub access_ttl_ms: i64,
+    /// `token.clock_skew`.
+    pub skew_ms: i64,
+    /// `audit.refresh`.
+    pub recording: Recording,
+    /// `password.wait`.
+    pub wait_ms: i64,
+    /// Life of a one-time reset.
+    pub reset_ms: i64,
+    /// Times of the key life cycle.
+    pub keys: KeyPlan,
+    /// Limits as configured; live values lie above them.
+    pub limits: Arc<PolicySet>,
+}
+
+/// `registration.open`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegistrationMode {
+    /// Anybody may register.
+    Open,
+    /// Operators make accounts.
+    Closed,
+}
+
+/// Who calls, from where.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Quoted in every event of the request.
+    pub request_id: String,
+    /// Client address after the trusted-proxy rule.
+    pub ip: IpAddr,
+    /// Device summary from the user agent or the app's label.
+    pub device: Option<DeviceSummary>,
+}
+
+impl Caller {
+    /// What is stored of where the call came from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        Origin { network: Some(Network::of(self.ip)), device: self.device.clone() }
+    }
+}
+
+/// The use cases.
+pub struct Auth {
+    pub(crate) parts: Parts,
+    settings: RwLock<Arc<Settings>>,
+    revoked: RevokedSet,
+    denials: Denials,
+    password_changes: Mutex<password::RecentChanges>,
+}
+
+impl Auth {
+    /// Joins the parts.
+    #[must_use]
+    pub fn new(parts: Parts, settings: Settings) -> Self {
+        parts.limiter.install(settings.limits.clone());
+        Self {
+            parts,
+            settings: RwLock::new(Arc::new(settings)),
+            revoked: RevokedSet::default(),
+            denials: Denials::default(),
+            password_changes: Mutex::default(),
+        }
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces the settings; live limits are laid over them at the next poll.
+    pub fn reconfigure(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    /// Sessions that must not work any more, in memory.
+    #[must_use]
+    pub fn revoked(&self) -> &RevokedSet {
+        &self.revoked
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.parts.clock.now_ms()
+    }
+
+    fn id_entropy(&self) -> [u8; 10] {
+        random_bytes(self.parts.random.as_ref())
+    }
+
+    /// An event of a request on the public API.
+    fn event(&self, caller: &Caller, action: Action) -> Event {
+        let origin = caller.origin();
+        let base = self.job_event("http", action);
+        Event {
+            actor: Actor::Anonymous,
+            network: origin.network,
+            device: origin.device,
+            request_id: Some(caller.request_id.clone()),
+            ..base
+        }
+    }
+
+    /// An event of the daemon's own.
+    fn job_event(&self, job: &'static str, action: Action) -> Event {
+        let at_ms = self.now_ms();
+        Event {
+            id: EventId::new(at_ms, self.id_entropy()),
+            at_ms,
+            action,
+            outcome: EventOutcome::Ok,
+            reason: None,
+            actor: Actor::Job(job),
+            target: None,
+            network: None,
+            device: None,
+            request_id: None,
+            detail: Vec::new(),
+        }
+    }
+}

@@ -34,10 +34,10 @@ pub struct VerifiedToken {
 }
 
 /// Why an access token does not work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenRefusal {
-    /// Good but for its end.
-    Expired,
+    /// Good but for its end; what it said, for a logout with an old token.
+    Expired(Box<VerifiedToken>),
     /// Anything else.
     Invalid,
 }

@@ -398,14 +398,17 @@ pub struct LiveSession {
 /// Keeps sessions. Every method is one transaction and writes the event it is given, or does nothing.
 #[async_trait::async_trait]
 pub trait SessionStore: Send + Sync {
-    /// Opens a session; locks the account row, then makes room under the cap (R11).
-    async fn open(&self, new: NewSession, event: Event) -> Result<Opened, StoreError>;
+    /// Opens a session; locks the account row, then makes room under the cap (R11). `events` are written with it.
+    async fn open(&self, new: NewSession, events: Vec<Event>) -> Result<Opened, StoreError>;
 
     /// Rotates, retries or ends a family as [`crate::domain::rotation::decide`] says. `None`: no such handle, nothing done.
     async fn rotate(&self, rotate: Rotate) -> Result<Option<Rotated>, StoreError>;
 
     /// One session.
     async fn find(&self, id: &SessionId) -> Result<Option<Session>, StoreError>;
+
+    /// Sessions whose id starts with `prefix`, at most `limit`.
+    async fn find_by_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<Session>, StoreError>;
 
     /// One session with what decides whether its tokens work now.
     async fn find_live(&self, id: &SessionId) -> Result<Option<LiveSession>, StoreError>;

@@ -1,0 +1,107 @@
+//! Reading the audit, which is itself audited; and events of the daemon and of refused operators.
+
+use crate::auth::{Auth, Operator, OperatorRefusal, operator::coarse_network};
+use crate::domain::{
+    audit::{Action, Actor, Event, EventFilter, EventOutcome, StoredEvent},
+    page::{Page, PageRequest},
+    store_error::StoreError,
+};
+
+impl Auth {
+    /// Events, newest first. The read is recorded, once per caller and minute.
+    ///
+    /// # Errors
+    /// [`OperatorRefusal`].
+    pub async fn list_events(
+        &self,
+        operator: &Operator,
+        filter: EventFilter,
+        page: PageRequest,
+    ) -> Result<Page<StoredEvent>, OperatorRefusal> {
+        self.note_audit_read(operator, "list").await?;
+        let network = filter.network.as_deref().map(coarse_network).transpose()?;
+        Ok(self.parts.audit.list(EventFilter { network, ..filter }, page).await?)
+    }
+
+    /// Sealed events after `seq`, in order: what `tail` streams.
+    ///
+    /// # Errors
+    /// [`OperatorRefusal::Storage`].
+    pub async fn events_after(&self, seq: i64, limit: u32) -> Result<Vec<StoredEvent>, OperatorRefusal> {
+        Ok(self.parts.audit.after(seq, limit).await?)
+    }
+
+    /// The last sealed `seq`.
+    ///
+    /// # Errors
+    /// [`OperatorRefusal::Storage`].
+    pub async fn audit_head(&self) -> Result<i64, OperatorRefusal> {
+        Ok(self.parts.audit.head().await?)
+    }
+
+    /// Records that an operator reads the audit, once per caller and minute.
+    ///
+    /// # Errors
+    /// [`OperatorRefusal::Storage`]: what cannot be recorded is not shown.
+    pub async fn note_audit_read(&self, operator: &Operator, how: &str) -> Result<(), OperatorRefusal> {
+        let event = self.operator_event(operator, Action::AuditRead).about("audit", how);
+        let event = Event { reason: Some(format!("uid {}", operator.uid)), ..event };
+        Ok(self.note_denial(event).await?)
+    }
+
+    /// Records somebody who was refused on a socket.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn note_refused_peer(&self, operator: &Operator, socket: &str, why: &str) -> Result<(), StoreError> {
+        let event = self.operator_event(operator, Action::AdminRefused).about("socket", socket).denied(why);
+        self.parts.audit.append(vec![event]).await
+    }
+
+    /// Records a step of the daemon's life or a reload.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn note_daemon(
+        &self,
+        action: Action,
+        outcome: EventOutcome,
+        by: Option<&Operator>,
+        detail: Vec<(&'static str, String)>,
+    ) -> Result<(), StoreError> {
+        let event = match by {
+            Some(operator) => self.operator_event(operator, action),
+            None => self.job_event("daemon", action),
+        };
+        let actor = if by.is_some() { event.actor.clone() } else { Actor::Job("daemon") };
+        let event = Event { outcome, detail, actor, ..event }.about("daemon", env!("CARGO_PKG_VERSION"));
+        self.parts.audit.append(vec![event]).await
+    }
+
+    /// Gives committed events their numbers; how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn seal_events(&self, batch: u32) -> Result<u32, StoreError> {
+        self.parts.audit.seal(batch).await
+    }
+
+    /// Reads ends of sessions of all instances into memory.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what is in memory stays.
+    pub async fn poll_revocations(&self) -> Result<(), StoreError> {
+        let (news, cursor) = self.parts.sessions.revocations(self.revoked.cursor()).await?;
+        self.revoked.absorb(news, cursor, self.now_ms());
+        Ok(())
+    }
+
+    /// Erases what has outlived its use; how much.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn sweep(&self, batch: u32) -> Result<u64, StoreError> {
+        let settings = self.settings();
+        self.parts.sessions.sweep(settings.grace_ms, settings.keyed_grace_ms, batch).await
+    }
+}

@@ -1,0 +1,55 @@
+//! The one function that evaluates passwords: it holds a place under a limit first, and settles it with what was learnt.
+
+use crate::auth::{Auth, Refusal};
+use crate::domain::{
+    ladder::Outcome,
+    limit::{LimitKey, PolicyName, Reserved, Settled},
+    password::{Against, Checked, HashError, Password},
+};
+
+/// What an evaluation found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Evaluated {
+    /// Whether the password is right.
+    pub(super) checked: Checked,
+    /// Whether this failure was the last that the policy allows.
+    pub(super) settled: Settled,
+}
+
+impl Auth {
+    /// Evaluates `password` under `policy` and `key`. Every password evaluation of the daemon passes here.
+    ///
+    /// # Errors
+    /// [`Refusal::RateLimited`] or [`Refusal::Overloaded`]; nothing was evaluated then.
+    pub(super) async fn evaluate(
+        &self,
+        policy: PolicyName,
+        key: LimitKey,
+        password: Password,
+        against: Against,
+    ) -> Result<Evaluated, Refusal> {
+        let place = match self.parts.limiter.reserve(policy, key, self.settings().wait_ms).await {
+            Reserved::Place(place) => place,
+            Reserved::Denied { retry_after_ms } => return Err(Refusal::RateLimited { retry_after_ms }),
+            Reserved::Overloaded => return Err(Refusal::Overloaded),
+        };
+        let checked = match self.parts.hasher.check(password, against).await {
+            Err(HashError::Overloaded) => {
+                self.parts.limiter.settle(place, Outcome::Abandoned).await;
+                return Err(Refusal::Overloaded);
+            }
+            Err(HashError::Unusable) => Checked::Wrong,
+            Ok(checked) => checked,
+        };
+        let outcome = if checked == Checked::Wrong { Outcome::Failed } else { Outcome::Succeeded };
+        let settled = self.parts.limiter.settle(place, outcome).await;
+        Ok(Evaluated { checked, settled })
+    }
+
+    /// The key by which attempts on a name that no account has are counted: one of 2^18 buckets with the thresholds
+    /// of an account, so that unknown names behave alike and leave no row (reliability §2).
+    pub(super) fn unknown_bucket(&self, canonical: &str) -> LimitKey {
+        let [a, b, c, ..] = self.parts.sealer.tag("unknown-identifier", canonical.as_bytes());
+        LimitKey::id(&format!("unknown:{}", (u32::from_be_bytes([0, a, b, c])) & 0x3_ffff))
+    }
+}

@@ -1,0 +1,250 @@
+//! Live limits: configured values, the operator's values above them, and what every instance does with both.
+
+use crate::auth::{Auth, Operator, OperatorRefusal, Refusal};
+use crate::domain::{
+    audit::Action,
+    ladder::Ladder,
+    limit::{LimitKey, Policy, PolicyName, PolicySet, PolicyValue},
+    rotation::Shadow,
+    setting::Setting,
+};
+use shared::id::UserId;
+use shared::{rate::Rate, time::Span};
+use std::sync::Arc;
+
+const PREFIX: &str = "limit.";
+
+/// What an operator wants of a policy; absent parts stay as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LimitChange {
+    /// For rates.
+    pub rate: Option<Rate>,
+    /// For rates and ladders; for counts the most in a row.
+    pub burst: Option<u32>,
+    /// For ladders.
+    pub first_delay: Option<Span>,
+    /// For ladders.
+    pub max_delay: Option<Span>,
+    /// How long it holds.
+    pub life: Option<Span>,
+    /// Whether it refuses.
+    pub shadow: Option<Shadow>,
+}
+
+/// The stored text of a live value: `rate=30/min burst=20 shadow`.
+fn write(value: &PolicyValue, shadow: Shadow) -> String {
+    let text = match value {
+        PolicyValue::Rate { rate, burst } => format!("rate={rate} burst={burst}"),
+        PolicyValue::Ladder(ladder) => format!(
+            "burst={} first_delay_ms={} max_delay_ms={}",
+            ladder.burst, ladder.first_delay_ms, ladder.max_delay_ms
+        ),
+        PolicyValue::Count { max } => format!("burst={max}"),
+    };
+    if shadow == Shadow::Counted { text + " shadow" } else { text }
+}
+
+/// Lays a stored text over the configured value; `None` when it does not fit it.
+fn read(default: PolicyValue, text: &str) -> Option<(PolicyValue, Shadow)> {
+    let (mut value, mut shadow) = (default, Shadow::Enforced);
+    for word in text.split_ascii_whitespace() {
+        let (name, given) = word.split_once('=').unwrap_or((word, ""));
+        match (&mut value, name) {
+            (_, "shadow") => shadow = Shadow::Counted,
+            (PolicyValue::Rate { rate, .. }, "rate") => *rate = given.parse().ok()?,
+            (PolicyValue::Rate { burst, .. } | PolicyValue::Count { max: burst }, "burst") => {
+                *burst = given.parse().ok()?
+            }
+            (PolicyValue::Ladder(ladder), "burst") => ladder.burst = given.parse().ok()?,
+            (PolicyValue::Ladder(ladder), "first_delay_ms") => ladder.first_delay_ms = given.parse().ok()?,
+            (PolicyValue::Ladder(ladder), "max_delay_ms") => ladder.max_delay_ms = given.parse().ok()?,
+            _ => return None,
+        }
+    }
+    Some((value, shadow))
+}
+
+fn changed(current: &Policy, change: &LimitChange) -> Result<PolicyValue, OperatorRefusal> {
+    let value = match current.value {
+        PolicyValue::Rate { rate, burst } if change.first_delay.is_none() && change.max_delay.is_none() => {
+            let new = change.rate.unwrap_or(rate);
+            // A rate without a burst of its own keeps the burst it had.
+            PolicyValue::Rate { rate: new, burst: change.burst.unwrap_or(burst) }
+        }
+        PolicyValue::Ladder(ladder) if change.rate.is_none() => PolicyValue::Ladder(Ladder {
+            burst: change.burst.unwrap_or(ladder.burst),
+            first_delay_ms: change.first_delay.map_or(ladder.first_delay_ms, Span::as_millis),
+            max_delay_ms: change.max_delay.map_or(ladder.max_delay_ms, Span::as_millis),
+            forget_ms: ladder.forget_ms,
+        }),
+        PolicyValue::Count { max }
+            if change.rate.is_none() && change.first_delay.is_none() && change.max_delay.is_none() =>
+        {
+            PolicyValue::Count { max: change.burst.unwrap_or(max) }
+        }
+        value => {
+            return Err(OperatorRefusal::Invalid(format!(
+                "a {} takes other options than the ones given",
+                value.kind()
+            )));
+        }
+    };
+    let sound = match value {
+        PolicyValue::Rate { burst, .. } | PolicyValue::Count { max: burst } => (1..=1_000_000).contains(&burst),
+        PolicyValue::Ladder(ladder) => {
+            (1..=100).contains(&ladder.burst)
+                && (1..=ladder.max_delay_ms).contains(&ladder.first_delay_ms)
+                && ladder.max_delay_ms <= ladder.forget_ms
+        }
+    };
+    if sound {
+        Ok(value)
+    } else {
+        Err(OperatorRefusal::Invalid(
+            "burst must be at least 1 (ladders: at most 100), first delay at most the longest delay, that at most a day"
+                .to_owned(),
+        ))
+    }
+}
+
+impl Auth {
+    /// The policies in force.
+    #[must_use]
+    pub fn limits(&self) -> Arc<PolicySet> {
+        self.parts.limiter.policies()
+    }
+
+    /// Reads the stored settings and puts limits into force; every instance does so each second.
+    ///
+    /// # Errors
+    /// [`Refusal::Storage`]; the values in force stay.
+    pub async fn poll_settings(&self) -> Result<(), Refusal> {
+        let stored = self.parts.settings.all().await?;
+        self.put_in_force(&stored);
+        Ok(())
+    }
+
+    fn put_in_force(&self, stored: &[Setting]) {
+        let (configured, now_ms) = (self.settings().limits.clone(), self.now_ms());
+        let set = PolicySet::new(|name| {
+            let Some(base) = configured.get(name).cloned() else {
+                return Policy::configured(PolicyValue::Count { max: 0 });
+            };
+            let live = stored.iter().find(|setting| setting.name.strip_prefix(PREFIX) == Some(name.as_str()));
+            let Some(live) = live.filter(|live| live.expires_ms.is_none_or(|end_ms| end_ms > now_ms)) else {
+                return base;
+            };
+            let Some((value, shadow)) = read(base.default, &live.value) else { return base };
+            Policy {
+                value,
+                shadow,
+                changed: Some((live.changed_ms, live.changed_by.clone())),
+                expires_ms: live.expires_ms,
+                ..base
+            }
+        });
+        if set != *self.limits() {
+            self.parts.limiter.install(Arc::new(set));
+        }
+    }
+
+    /// Changes a policy for all instances: here at once, elsewhere within a second.
+    ///
+    /// # Errors
+    /// [`OperatorRefusal`].
+    pub async fn set_limit(
+        &self,
+        operator: &Operator,
+        name: PolicyName,
+        change: LimitChange,
+    ) -> Result<(), OperatorRefusal> {
+        let set = self.limits();
+        let current = set.get(name).ok_or(OperatorRefusal::NotFound)?;
+        let value = changed(current, &change)?;
+        let text = write(&value, change.shadow.unwrap_or(Shadow::Enforced));
+        let event = self.operator_event(operator, Action::LimitChanged).about("limit", name.as_str());
+        let before = write(&current.value, current.shadow);
+        let event = event.with("from", before).with("to", &text).with("for", change.life.unwrap_or_default());
+        if operator.is_dry_run() {
+            return Ok(());
+        }
+        let who = format!("uid {}", operator.uid);
+        let life_ms = change.life.map(Span::as_millis);
+        self.parts.settings.put(&format!("{PREFIX}{}", name.as_str()), &text, &who, life_ms, event).await?;
+        Ok(self.poll_settings().await?)
+    }
+
+    /// Returns a policy to its configured value.
+    ///
+    /// # Errors
+    /// [`OperatorRefusal::Storage`].
+    pub async fn reset_limit(&self, operator: &Operator, name: PolicyName) -> Result<(), OperatorRefusal> {
+        let event = self.operator_event(operator, Action::LimitReset).about("limit", name.as_str());
+        if operator.is_dry_run() {
+            return Ok(());
+        }
+        self.parts.settings.remove(&format!("{PREFIX}{}", name.as_str()), event).await?;
+        Ok(self.poll_settings().await?)
+    }
+
+    /// Forgets what was counted for one key on this instance: an address, an account, a session.
+    ///
+    /// # Errors
+    /// [`OperatorRefusal::Storage`] when the event cannot be written.
+    pub async fn forget_limit_key(
+        &self,
+        operator: &Operator,
+        name: PolicyName,
+        key: &str,
+    ) -> Result<bool, OperatorRefusal> {
+        let key = match (name, key.parse()) {
+            (PolicyName::LoginNet, Ok(ip)) => LimitKey::network(ip),
+            (_, Ok(ip)) => LimitKey::address(ip),
+            (PolicyName::LoginAccount, Err(_)) if UserId::parse(key).is_err() => {
+                LimitKey::id(self.resolve_user(key).await?.id.as_str())
+            }
+            (_, Err(_)) => LimitKey::id(key),
+        };
+        let event = self.operator_event(operator, Action::LimitReset).about("limit", name.as_str());
+        if operator.is_dry_run() {
+            return Ok(self.parts.limiter.wait_ms(name, &key).await > 0);
+        }
+        self.parts.audit.append(vec![event.with("key", key.as_str())]).await?;
+        Ok(self.parts.limiter.forget(name, &key).await)
+    }
+
+    /// Clears an account's failures, after a reset or an unlock.
+    pub(super) async fn forget_failures(&self, account: &UserId) -> bool {
+        self.parts.limiter.forget(PolicyName::LoginAccount, &LimitKey::id(account.as_str())).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LADDER: PolicyValue =
+        PolicyValue::Ladder(Ladder { burst: 5, first_delay_ms: 1_000, max_delay_ms: 900_000, forget_ms: 86_400_000 });
+
+    #[test]
+    fn a_stored_value_reads_back() {
+        let rate = PolicyValue::Rate { rate: "10/15min".parse().unwrap(), burst: 7 };
+        for value in [rate, LADDER, PolicyValue::Count { max: 5 }] {
+            for shadow in [Shadow::Enforced, Shadow::Counted] {
+                assert_eq!(read(value, &write(&value, shadow)), Some((value, shadow)));
+            }
+        }
+        assert_eq!(read(LADDER, "rate=1/s"), None);
+    }
+
+    #[test]
+    fn a_change_of_another_kind_or_without_sense_is_refused() {
+        let policy = Policy::configured(LADDER);
+        let rate = LimitChange { rate: Some(Rate::Off), ..LimitChange::default() };
+        assert!(changed(&policy, &rate).is_err());
+        let none = LimitChange { burst: Some(0), ..LimitChange::default() };
+        assert!(changed(&policy, &none).is_err());
+        let more = LimitChange { burst: Some(9), ..LimitChange::default() };
+        assert!(matches!(changed(&policy, &more), Ok(PolicyValue::Ladder(Ladder { burst: 9, .. }))));
+    }
+}

@@ -1,0 +1,145 @@
+//! Login: the whole policy, from top to bottom.
+
+use crate::auth::{Auth, Caller, Refusal, Tokens, grant::Grant};
+use crate::domain::{
+    account::LoginRecord,
+    audit::{Action, Actor, Event},
+    identifier::LoginName,
+    limit::{Admission, LimitKey, PolicyName},
+    password::{Against, Checked, Password},
+    session::Opened,
+};
+
+/// Somebody who wants in.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// Who they say they are.
+    pub name: LoginName,
+    /// Their password.
+    pub password: Password,
+}
+
+impl Auth {
+    /// Logs in with a password: limits, identity, credential, session with its events.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidCredentials`] for unknown, wrong, disabled and passwordless alike and at the same cost;
+    /// [`Refusal::RateLimited`], [`Refusal::SessionLimit`], 503s.
+    pub async fn login(&self, caller: &Caller, attempt: Attempt) -> Result<Tokens, Refusal> {
+        let event = self.event(caller, Action::LoginDenied);
+        self.admit_address(caller, &event).await?;
+        let record = self.find_by_name(&attempt.name).await?;
+        let usable = record.as_ref().and_then(|record| self.usable_hash(record, &attempt.password));
+        let key = match &record {
+            Some(record) => LimitKey::id(record.account.id.as_str()),
+            None => self.unknown_bucket(attempt.name.canonical()),
+        };
+        let against = usable.clone().map_or_else(|| Against::Nobody(key.as_str().to_owned()), Against::Stored);
+        let event = match &record {
+            Some(record) => event.about("user", record.account.id.as_str()),
+            None => event.about("identifier", attempt.name.canonical()),
+        };
+        let evaluated = self.evaluate(PolicyName::LoginAccount, key, attempt.password.clone(), against).await;
+        let checked = match evaluated {
+            Ok(evaluated) => evaluated.checked,
+            Err(refusal @ Refusal::RateLimited { .. }) => {
+                self.note_denial(event.denied("login.account")).await?;
+                return Err(refusal);
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        let (Some(record), Checked::Right | Checked::RightButOutdated) = (record, checked) else {
+            self.parts.audit.append(vec![event.denied("credentials")]).await?;
+            return Err(Refusal::InvalidCredentials);
+        };
+        let tokens = self.open_session(caller, &record).await?;
+        if checked == Checked::RightButOutdated {
+            self.upgrade_hash(caller, &record, attempt.password).await;
+        }
+        Ok(tokens)
+    }
+
+    /// `login.ip` and `login.net` count every attempt and are never given back.
+    async fn admit_address(&self, caller: &Caller, event: &Event) -> Result<(), Refusal> {
+        let buckets =
+            [(PolicyName::LoginIp, LimitKey::address(caller.ip)), (PolicyName::LoginNet, LimitKey::network(caller.ip))];
+        for (policy, key) in buckets {
+            self.admit(policy, &key, event).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes one unit of a rate, or refuses and says so in the audit.
+    pub(super) async fn admit(&self, policy: PolicyName, key: &LimitKey, event: &Event) -> Result<(), Refusal> {
+        match self.parts.limiter.take(policy, key).await {
+            Admission::Allowed => Ok(()),
+            Admission::Denied { retry_after_ms } => {
+                let about = event.clone().doing(Action::LimitExceeded).about("limit", policy.as_str());
+                self.note_denial(about.denied(policy.as_str()).with("key", key.as_str())).await?;
+                Err(Refusal::RateLimited { retry_after_ms })
+            }
+        }
+    }
+
+    async fn find_by_name(&self, name: &LoginName) -> Result<Option<LoginRecord>, Refusal> {
+        let Some((kind, canonical)) = name.key() else { return Ok(None) };
+        Ok(self.parts.accounts.find_login(kind, canonical).await?)
+    }
+
+    /// The hash to check against; `None` where nothing can match and the check only costs.
+    fn usable_hash(&self, record: &LoginRecord, password: &Password) -> Option<crate::domain::account::PasswordHash> {
+        if record.account.disabled_ms.is_some() || self.parts.passwords.is_overlong(password) {
+            return None;
+        }
+        record.password.clone()
+    }
+
+    /// Opens a session for an account whose credential was just checked.
+    pub(super) async fn open_session(&self, caller: &Caller, record: &LoginRecord) -> Result<Tokens, Refusal> {
+        let account = &record.account;
+        let (session, refresh) = self.new_session(&account.id, account.epoch, caller.origin(), "pwd")?;
+        let event = self
+            .event(caller, Action::SessionOpened)
+            .by(Actor::User(account.id.to_string()))
+            .about("session", session.id.as_str());
+        let login = self.event(caller, Action::LoginSucceeded).by(Actor::User(account.id.to_string()));
+        let login = login.about("user", account.id.as_str()).with("session", &session.id);
+        let (id, amr) = (session.id.clone(), session.amr.clone());
+        match self.parts.sessions.open(session, vec![login, event.clone()]).await? {
+            Opened::Opened { created_ms, idle_expires_ms, expires_ms, evicted } => {
+                self.revoked.add(&evicted, self.forget_ms());
+                let mut account = account.clone();
+                account.last_login_ms = Some(created_ms);
+                self.grant(&Grant {
+                    account: &account,
+                    session: &id,
+                    opened_ms: created_ms,
+                    amr: &amr,
+                    idle_expires_ms,
+                    access_expires_ms: self.first_access_expiry(created_ms, expires_ms),
+                    refresh: refresh.text(),
+                })
+            }
+            Opened::AccountChanged => {
+                let denied = event.doing(Action::LoginDenied).about("user", account.id.as_str());
+                self.parts.audit.append(vec![denied.denied("account_changed")]).await?;
+                Err(Refusal::InvalidCredentials)
+            }
+            Opened::Full => {
+                let denied = event.doing(Action::LoginDenied).about("user", account.id.as_str());
+                self.parts.audit.append(vec![denied.denied("session_limit")]).await?;
+                Err(Refusal::SessionLimit)
+            }
+        }
+    }
+
+    /// Replaces a hash of weaker parameters or another algorithm. The login stands whether it works or not; of
+    /// parallel logins one wins, because the old hash must still be there.
+    async fn upgrade_hash(&self, caller: &Caller, record: &LoginRecord, password: Password) {
+        let Some(old) = &record.password else { return };
+        let Ok(new) = self.parts.hasher.hash(password).await else { return };
+        let event = self.event(caller, Action::UserUpdated).by(Actor::User(record.account.id.to_string()));
+        let event = event.about("user", record.account.id.as_str()).because("password_rehashed");
+        let _ = self.parts.accounts.rehash(&record.account.id, old, &new, event).await;
+    }
+}

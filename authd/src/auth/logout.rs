@@ -1,0 +1,128 @@
+//! Logout: any generation of a family, or any access token that was good once, ends its own session.
+
+use crate::auth::{Auth, Caller, Refusal};
+use crate::domain::{
+    audit::{Action, Actor},
+    login::TokenRefusal,
+    secret::Secret,
+    session::{EndReason, SessionFilter, SessionState},
+    store_error::StoreError,
+    token::{Recognised, recognise},
+};
+use shared::id::{SessionId, UserId};
+
+/// What proves that the caller holds the session.
+#[derive(Debug, Clone)]
+pub enum LogoutProof {
+    /// An access token.
+    Access(Secret),
+    /// A refresh token.
+    Refresh(Secret),
+}
+
+/// Which sessions of the account end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogoutScope {
+    /// The one of the token.
+    Current,
+    /// All but the one of the token.
+    Others,
+    /// All.
+    All,
+}
+
+/// A session that a token belongs to, and whether the token would still be good for more than a logout.
+struct Holder {
+    session: SessionId,
+    account: UserId,
+    is_live: bool,
+}
+
+impl Auth {
+    /// Ends sessions. `Current` succeeds for ended and unknown tokens too (R15).
+    ///
+    /// # Errors
+    /// [`Refusal::TokenInvalid`] for `Others` and `All` without a live bearer or the current refresh token;
+    /// [`Refusal::Storage`] until the end is durable, while this instance already denies the session.
+    pub async fn logout(&self, caller: &Caller, proof: LogoutProof, scope: LogoutScope) -> Result<(), Refusal> {
+        let holder = match &proof {
+            LogoutProof::Access(token) => self.holder_of_access(token, scope).await?,
+            LogoutProof::Refresh(token) => self.holder_of_refresh(token).await?,
+        };
+        let Some(holder) = holder else {
+            return if scope == LogoutScope::Current { Ok(()) } else { Err(Refusal::TokenInvalid) };
+        };
+        let filter = match scope {
+            LogoutScope::Current => SessionFilter { id: Some(holder.session.clone()), ..SessionFilter::default() },
+            _ if !holder.is_live => return Err(Refusal::TokenInvalid),
+            LogoutScope::Others => SessionFilter {
+                account: Some(holder.account.clone()),
+                except: Some(holder.session.clone()),
+                ..SessionFilter::default()
+            },
+            LogoutScope::All => SessionFilter { account: Some(holder.account.clone()), ..SessionFilter::default() },
+        };
+        self.end_sessions(caller, &holder.account, filter, EndReason::Logout).await?;
+        Ok(())
+    }
+
+    /// Ends sessions for a user: what every user-side end calls.
+    pub(super) async fn end_sessions(
+        &self,
+        caller: &Caller,
+        account: &UserId,
+        filter: SessionFilter,
+        why: EndReason,
+    ) -> Result<Vec<SessionId>, Refusal> {
+        let event = self.event(caller, Action::SessionRevoked).by(Actor::User(account.to_string()));
+        let one = filter.id.clone();
+        match self.parts.sessions.revoke(filter, why, event.because(why.as_str())).await {
+            Ok(revoked) => {
+                self.revoked.add(&revoked.ended, self.forget_ms());
+                Ok(revoked.ended)
+            }
+            Err(fault) => Err(self.deny_from_memory(one, why, fault)),
+        }
+    }
+
+    fn deny_from_memory(&self, session: Option<SessionId>, why: EndReason, fault: StoreError) -> Refusal {
+        if let Some(session) = session {
+            self.revoked.deny_until_durable(&session, why);
+        }
+        Refusal::Storage(fault)
+    }
+
+    /// Makes ends durable that storage refused before; how many are left.
+    pub async fn retry_pending_ends(&self) -> usize {
+        for (session, why) in self.revoked.pending() {
+            let filter = SessionFilter { id: Some(session.clone()), ..SessionFilter::default() };
+            let event = self.job_event("revocation", Action::SessionRevoked).because(why.as_str());
+            if self.parts.sessions.revoke(filter, why, event).await.is_err() {
+                break;
+            }
+            self.revoked.made_durable(&session, self.forget_ms());
+        }
+        self.revoked.pending().len()
+    }
+
+    async fn holder_of_access(&self, token: &Secret, scope: LogoutScope) -> Result<Option<Holder>, Refusal> {
+        let (verified, fresh) = match self.parts.signer.verify(token.reveal(), self.now_ms()) {
+            Ok(verified) => (verified, true),
+            Err(TokenRefusal::Expired(verified)) => (*verified, false),
+            Err(TokenRefusal::Invalid) => return Err(Refusal::TokenInvalid),
+        };
+        let (session, account) = (verified.claims.session, verified.claims.account);
+        let is_live = fresh && scope != LogoutScope::Current && self.authenticate(token.reveal()).await.is_ok();
+        Ok(Some(Holder { session, account, is_live }))
+    }
+
+    async fn holder_of_refresh(&self, token: &Secret) -> Result<Option<Holder>, Refusal> {
+        let Recognised::Issued(token) = recognise(self.parts.sealer.as_ref(), token.reveal()) else {
+            return Ok(None);
+        };
+        let Some(session) = self.parts.sessions.find_by_handle(token.handle()).await? else { return Ok(None) };
+        let is_live =
+            session.state == SessionState::Live && self.parts.sessions.is_current(token.handle(), token.hash()).await?;
+        Ok(Some(Holder { session: session.id, account: session.account, is_live }))
+    }
+}

@@ -1,0 +1,242 @@
+//! What operators do with sessions: the same ends as users', by filter, with a count first if they want one.
+
+use crate::auth::{Auth, Refusal};
+use crate::domain::{
+    audit::{Action, Actor, Event},
+    page::{Page, PageRequest},
+    session::{EndReason, Session, SessionFilter, SessionState},
+    store_error::StoreError,
+};
+use shared::id::SessionId;
+
+/// Somebody on the admin socket, as the kernel describes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// User id.
+    pub uid: u32,
+    /// Login uid, where the kernel tells it.
+    pub login_uid: Option<u32>,
+    /// Process id.
+    pub pid: Option<i32>,
+    /// Quoted in every event of the request.
+    pub request_id: String,
+    /// Why, in their words.
+    pub reason: Option<String>,
+    /// Ticket, in theirs.
+    pub ticket: Option<String>,
+    /// Whether anything happens.
+    pub mode: Doing,
+}
+
+/// Whether a call changes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    /// It does.
+    ForReal,
+    /// It only says what it would do.
+    DryRun,
+}
+
+impl Operator {
+    /// Whether nothing must change.
+    #[must_use]
+    pub fn is_dry_run(&self) -> bool {
+        self.mode == Doing::DryRun
+    }
+}
+
+/// Why an operator's call is refused.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OperatorRefusal {
+    /// 404.
+    #[error("not found")]
+    NotFound,
+    /// 409: several match.
+    #[error("several match: {}", .0.join(", "))]
+    Ambiguous(Vec<String>),
+    /// 409: the set is not what was expected.
+    #[error("{matched} match, {expected} were expected")]
+    Drifted {
+        /// How many match now.
+        matched: u64,
+        /// How many were expected.
+        expected: u64,
+    },
+    /// 400.
+    #[error("{0}")]
+    Invalid(String),
+    /// What the public API refuses too.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// 503.
+    #[error(transparent)]
+    Storage(#[from] StoreError),
+}
+
+impl From<Refusal> for OperatorRefusal {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Storage(fault) => Self::Storage(fault),
+            Refusal::NotFound => Self::NotFound,
+            other => Self::Refused(other),
+        }
+    }
+}
+
+/// How many sessions an operator expects to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expectation {
+    /// So many.
+    pub count: u64,
+    /// Give or take so many percent.
+    pub tolerance_percent: u32,
+}
+
+impl Expectation {
+    fn accepts(self, matched: u64) -> bool {
+        let allowed = self.count.saturating_mul(u64::from(self.tolerance_percent)) / 100;
+        matched.abs_diff(self.count) <= allowed
+    }
+}
+
+/// Sessions by what operators know of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SessionQuery {
+    /// Id, or an unambiguous beginning of one.
+    pub id: Option<String>,
+    /// Account: id, beginning of one, or e-mail.
+    pub user: Option<String>,
+    /// Address or network: its coarse network counts.
+    pub ip: Option<String>,
+    /// State.
+    pub state: Option<SessionState>,
+    /// Opened at or after.
+    pub since_ms: Option<i64>,
+    /// Opened before.
+    pub until_ms: Option<i64>,
+    /// Part of the device summary.
+    pub device: Option<String>,
+}
+
+/// How ending sessions by filter ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revocations {
+    /// Live sessions that match.
+    pub matched: u64,
+    /// Those that ended now; 0 in a dry run.
+    pub revoked: u64,
+}
+
+impl Auth {
+    /// An event of an operator's call, with their reason and ticket.
+    pub(super) fn operator_event(&self, operator: &Operator, action: Action) -> Event {
+        let base = self.job_event("admin", action);
+        let event = Event {
+            actor: Actor::Operator { uid: operator.uid, login_uid: operator.login_uid, pid: operator.pid },
+            reason: operator.reason.clone(),
+            request_id: Some(operator.request_id.clone()),
+            ..base
+        };
+        match &operator.ticket {
+            Some(ticket) => event.with("ticket", ticket),
+            None => event,
+        }
+    }
+
+    /// Sessions of any account, newest first.
+    ///
+    /// # Errors
+    /// [`OperatorRefusal`].
+    pub async fn list_sessions(
+        &self,
+        query: SessionQuery,
+        page: PageRequest,
+    ) -> Result<Page<Session>, OperatorRefusal> {
+        let filter = self.session_filter(query).await?;
+        Ok(self.parts.sessions.list(filter, page).await?)
+    }
+
+    /// One session by id or by an unambiguous beginning of one.
+    ///
+    /// # Errors
+    /// [`OperatorRefusal`].
+    pub async fn show_session(&self, id: &str) -> Result<Session, OperatorRefusal> {
+        if let Ok(id) = SessionId::parse(id) {
+            return self.parts.sessions.find(&id).await?.ok_or(OperatorRefusal::NotFound);
+        }
+        let mut found = self.parts.sessions.find_by_prefix(id, 10).await?;
+        match found.len() {
+            0 => Err(OperatorRefusal::NotFound),
+            1 => found.pop().ok_or(OperatorRefusal::NotFound),
+            _ => Err(OperatorRefusal::Ambiguous(found.into_iter().map(|session| session.id.to_string()).collect())),
+        }
+    }
+
+    /// Ends the live sessions that match, all or none.
+    ///
+    /// # Errors
+    /// [`OperatorRefusal::Drifted`] when their number is not the expected one; [`OperatorRefusal`] otherwise.
+    pub async fn revoke_sessions(
+        &self,
+        operator: &Operator,
+        query: SessionQuery,
+        expected: Option<Expectation>,
+    ) -> Result<Revocations, OperatorRefusal> {
+        let filter = self.session_filter(query).await?;
+        let filter = SessionFilter { state: Some(SessionState::Live), ..filter };
+        if operator.is_dry_run() || expected.is_some() {
+            let matched = self.parts.sessions.count_live(filter.clone()).await?;
+            match expected {
+                Some(expected) if !expected.accepts(matched) => {
+                    return Err(OperatorRefusal::Drifted { matched, expected: expected.count });
+                }
+                _ if operator.is_dry_run() => return Ok(Revocations { matched, revoked: 0 }),
+                _ => {}
+            }
+        }
+        let event = self.operator_event(operator, Action::SessionRevoked);
+        let revoked = self.parts.sessions.revoke(filter, EndReason::OperatorRevoked, event).await?;
+        self.revoked.add(&revoked.ended, self.forget_ms());
+        Ok(Revocations { matched: revoked.matched, revoked: revoked.ended.len().try_into().unwrap_or(u64::MAX) })
+    }
+
+    /// How many sessions live.
+    ///
+    /// # Errors
+    /// [`OperatorRefusal::Storage`].
+    pub async fn live_sessions(&self) -> Result<u64, OperatorRefusal> {
+        Ok(self.parts.sessions.count_live(SessionFilter::default()).await?)
+    }
+
+    async fn session_filter(&self, query: SessionQuery) -> Result<SessionFilter, OperatorRefusal> {
+        let account = match &query.user {
+            Some(user) => Some(self.resolve_user(user).await?.id),
+            None => None,
+        };
+        let id = match &query.id {
+            Some(id) => Some(self.show_session(id).await?.id),
+            None => None,
+        };
+        Ok(SessionFilter {
+            id,
+            account,
+            except: None,
+            state: query.state,
+            network: query.ip.as_deref().map(coarse_network).transpose()?,
+            since_ms: query.since_ms,
+            until_ms: query.until_ms,
+            device: query.device,
+        })
+    }
+}
+
+/// The stored form of an address or of a /24 or /48: sessions know no finer one.
+pub(super) fn coarse_network(text: &str) -> Result<String, OperatorRefusal> {
+    let (address, _) = text.split_once('/').unwrap_or((text, ""));
+    let ip = address.parse().map_err(|_| OperatorRefusal::Invalid(format!("{text} is no IP address or network")))?;
+    let network = crate::domain::session::Network::of(ip);
+    if text.contains('/') && text != network.as_str() {
+        return Err(OperatorRefusal::Invalid(format!("sessions know networks as /24 and /48 only: try {network}")));
+    }
+    Ok(network.as_str().to_owned())
+}

@@ -1,0 +1,146 @@
+//! Registration: makes an account with its first session, once, however often a client repeats it.
+
+use crate::auth::{Auth, Caller, IdempotencyKey, Refusal, RegistrationMode, Tokens, grant::Grant};
+use crate::domain::{
+    account::{Account, Created, NewAccount},
+    audit::{Action, Actor},
+    identifier::{Email, Username},
+    limit::{LimitKey, PolicyName},
+    page::PageRequest,
+    password::{Against, Checked, Password},
+    session::{EndReason, Opened, SessionFilter, SessionState},
+};
+use shared::id::UserId;
+
+/// Somebody who wants an account; names are checked here so that every fault gets its own code.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// E-mail as typed.
+    pub email: String,
+    /// User name as typed.
+    pub username: Option<String>,
+    /// Password.
+    pub password: Password,
+    /// The key, if one was given.
+    pub key: Option<IdempotencyKey>,
+}
+
+impl Auth {
+    /// Makes an account and logs it in.
+    ///
+    /// # Errors
+    /// 400s for names and password, [`Refusal::RegistrationClosed`], [`Refusal::DuplicateEmail`],
+    /// [`Refusal::DuplicateUsername`], [`Refusal::RateLimited`], 503s.
+    pub async fn register(&self, caller: &Caller, registration: Registration) -> Result<Tokens, Refusal> {
+        if self.settings().registration == RegistrationMode::Closed {
+            return Err(Refusal::RegistrationClosed);
+        }
+        let email = Email::parse(&registration.email)?;
+        let username = registration.username.as_deref().map(Username::parse).transpose()?;
+        self.judge(&registration.password, &email, username.as_ref()).await?;
+        let event = self.event(caller, Action::UserCreated);
+        self.admit(PolicyName::RegisterIp, &LimitKey::address(caller.ip), &event).await?;
+
+        let tag = registration.key.as_ref().map(|key| self.registration_tag(&email, key));
+        let password = registration.password;
+        let id = UserId::new(self.now_ms(), self.id_entropy());
+        let hash = self.parts.hasher.hash(password.clone()).await?;
+        let (session, refresh) = self.new_session(&id, 0, caller.origin(), "pwd")?;
+        let (session_id, amr) = (session.id.clone(), session.amr.clone());
+        let event = event.by(Actor::User(id.to_string()));
+        let opened = self.event(caller, Action::SessionOpened).by(Actor::User(id.to_string()));
+        let events = vec![event.clone().about("user", id.as_str()), opened.about("session", session.id.as_str())];
+        let new = NewAccount { id: id.clone(), email: email.clone(), username, password: Some(hash), idempotency: tag };
+        let names = (new.email.display().to_owned(), new.username.as_ref().map(|name| name.display().to_owned()));
+        match self.parts.accounts.create(new, Some(session), events).await? {
+            Created::Created { created_ms, session: Some(Opened::Opened { idle_expires_ms, expires_ms, .. }) } => self
+                .grant(&Grant {
+                    account: &new_account(id, names, created_ms),
+                    session: &session_id,
+                    opened_ms: created_ms,
+                    amr: &amr,
+                    idle_expires_ms,
+                    access_expires_ms: self.first_access_expiry(created_ms, expires_ms),
+                    refresh: refresh.text(),
+                }),
+            Created::Created { .. } => Err(Refusal::Internal("an account was made without its session")),
+            Created::DuplicateEmail => {
+                if let Some(tokens) = self.repeated(caller, tag, password).await? {
+                    return Ok(tokens);
+                }
+                self.note_denial(event.by(Actor::Anonymous).denied("duplicate_email")).await?;
+                Err(Refusal::DuplicateEmail)
+            }
+            Created::DuplicateUsername => {
+                self.note_denial(event.by(Actor::Anonymous).denied("duplicate_username")).await?;
+                Err(Refusal::DuplicateUsername)
+            }
+        }
+    }
+
+    /// Whether a password may be chosen for these names.
+    pub(super) async fn judge(
+        &self,
+        password: &Password,
+        email: &Email,
+        username: Option<&Username>,
+    ) -> Result<(), Refusal> {
+        let local = email.canonical().rsplit_once('@').map(|(local, _)| local.to_owned());
+        let mut personal = vec![email.canonical().to_owned()];
+        personal.extend(local);
+        personal.extend(username.map(|name| name.canonical().to_owned()));
+        Ok(self.parts.hasher.judge(password.clone(), personal).await??)
+    }
+
+    fn registration_tag(&self, email: &Email, key: &IdempotencyKey) -> [u8; 32] {
+        let message = format!("POST /api/auth/register\n{}\n{}", email.canonical(), key.reveal());
+        self.parts.sealer.tag("register-idempotency", message.as_bytes())
+    }
+
+    /// A registration that was done before with the same key: verifies the password like any login, replaces the
+    /// session whose tokens got lost, and opens a new one.
+    async fn repeated(
+        &self,
+        caller: &Caller,
+        tag: Option<[u8; 32]>,
+        password: Password,
+    ) -> Result<Option<Tokens>, Refusal> {
+        let Some(tag) = tag else { return Ok(None) };
+        let Some(id) = self.parts.accounts.find_registration(tag).await? else { return Ok(None) };
+        let Some(record) = self.parts.accounts.find(&id).await? else { return Ok(None) };
+        let hash = record.password.clone().filter(|_| record.account.disabled_ms.is_none());
+        let against = hash.map_or_else(|| Against::Nobody(id.to_string()), Against::Stored);
+        let key = LimitKey::id(id.as_str());
+        let evaluated = self.evaluate(PolicyName::LoginAccount, key, password, against).await?;
+        if evaluated.checked == Checked::Wrong {
+            let denied = self.event(caller, Action::LoginDenied).about("user", id.as_str());
+            self.parts.audit.append(vec![denied.denied("credentials")]).await?;
+            return Ok(None);
+        }
+        self.supersede_unused_session(caller, &id).await?;
+        self.open_session(caller, &record).await.map(Some)
+    }
+
+    async fn supersede_unused_session(&self, caller: &Caller, id: &UserId) -> Result<(), Refusal> {
+        let filter =
+            SessionFilter { account: Some(id.clone()), state: Some(SessionState::Live), ..SessionFilter::default() };
+        let live = self.parts.sessions.list(filter, PageRequest::first(1_000)).await?;
+        let Some(unused) = live.items.into_iter().rev().find(|session| session.generation == 0) else { return Ok(()) };
+        let filter = SessionFilter { id: Some(unused.id), ..SessionFilter::default() };
+        self.end_sessions(caller, id, filter, EndReason::Superseded).await?;
+        Ok(())
+    }
+}
+
+fn new_account(id: UserId, (email, username): (String, Option<String>), created_ms: i64) -> Account {
+    Account {
+        id,
+        email: Some(email),
+        email_verified_ms: None,
+        username,
+        epoch: 0,
+        created_ms,
+        last_login_ms: Some(created_ms),
+        disabled_ms: None,
+    }
+}

@@ -1,0 +1,246 @@
+//! Every section and key with its default, bounds, effect and meaning: the one table everything else is made from.
+
+use super::{
+    key::{Effect, Key, Lens},
+    types::{
+        AuditRefresh, Auto, ByteSize, Group, HeaderName, KeyAlgorithm, LogFormat, LogLevel, Mode, OnLimit, OnReplay,
+        Strategy,
+    },
+    url::{DatabaseUrl, SecretUrl, WebOrigin},
+    value::{Raw, Setting},
+};
+use ipnet::IpNet;
+use shared::time::Span;
+use std::{net::SocketAddr, path::PathBuf};
+
+pub(super) fn from_default<T: Setting>(text: &str) -> Result<T, String> {
+    T::read(&Raw::Text(text.to_owned()))
+}
+
+macro_rules! sections {
+    ($($(#[doc = $section_doc:literal])* [$section:ident] $name:ident {
+        $($(#[doc = $doc:literal])+ $effect:ident $key:ident: $ty:ty = $default:literal $([$low:literal, $high:literal])?;)+
+    })+) => {
+        $(
+            $(#[doc = $section_doc])*
+            #[derive(Debug, Clone, PartialEq)]
+            pub struct $name {
+                $($(#[doc = $doc])+ pub $key: $ty,)+
+            }
+
+            impl $name {
+                pub(super) fn from_defaults() -> Result<Self, String> {
+                    Ok(Self { $($key: from_default($default)?,)+ })
+                }
+            }
+        )+
+
+        /// Every key but those of the limits, in the order of the manual.
+        pub(super) static SECTION_KEYS: &[Key] = &[$($(Key {
+            section: stringify!($section),
+            name: stringify!($key),
+            default: $default,
+            bounds: bounds!($($low, $high)?),
+            effect: Effect::$effect,
+            doc: &[$($doc),+],
+            field: &Lens::<$ty> {
+                get: |config| &config.$section.$key,
+                get_mut: |config| &mut config.$section.$key,
+            },
+        },)+)+];
+
+        /// What the sections are for.
+        pub(super) const SECTION_DOCS: &[(&str, &[&str])] = &[$((stringify!($section), &[$($section_doc),*]),)+];
+    };
+}
+
+macro_rules! bounds {
+    () => {
+        None
+    };
+    ($low:literal, $high:literal) => {
+        Some(($low, $high))
+    };
+}
+
+sections! {
+    /// The public HTTP listener.
+    [server] Server {
+        /// `test` permits cheap hashing and refuses to listen beyond loopback.
+        Restart mode: Mode = "production";
+        /// Address of the public API; port 0 takes any free one.
+        Restart listen: SocketAddr = "127.0.0.1:8480";
+        /// The address clients use: issuer of tokens and base of links. It is never taken from a request.
+        Restart public_url: WebOrigin = "http://127.0.0.1:8480";
+        /// Proxies whose `client_ip_header`, `X-Request-Id` and `traceparent` are believed.
+        Live trusted_proxies: Vec<IpNet> = "";
+        /// The header in which trusted proxies tell the client's address.
+        Live client_ip_header: HeaderName = "x-forwarded-for";
+        /// Largest request body.
+        Restart body_limit: ByteSize = "16KiB" ["1KiB", "1MiB"];
+        /// Time for a connection's first byte, and for a whole request head.
+        Restart header_timeout: Span = "10s" ["50ms", "60s"];
+        /// How long a connection may stay idle between two requests; longer than the proxy's own time.
+        Restart keepalive_timeout: Span = "75s" ["50ms", "1h"];
+        /// Connections at once.
+        Restart max_connections: u32 = "4096" ["1", "1000000"];
+        /// Connections at once from one network (/24, /48); trusted proxies are not counted.
+        Restart max_connections_per_network: u32 = "64" ["1", "1000000"];
+        /// Other origins whose pages may call the API with credentials.
+        Live cors_origins: Vec<WebOrigin> = "";
+        /// Serves `/api/docs`; the OpenAPI document itself is always there.
+        Restart docs: bool = "false";
+    }
+
+    /// The two Unix sockets for operators.
+    [admin] Admin {
+        /// Where administrators connect; empty: the place described under FILES.
+        Restart socket: Option<PathBuf> = "";
+        /// Where readers connect; empty: the place described under FILES.
+        Restart read_socket: Option<PathBuf> = "";
+        /// Groups whose members may do everything.
+        Restart admin_groups: Vec<Group> = "authd-admin";
+        /// Groups whose members may read.
+        Restart read_groups: Vec<Group> = "authd-read";
+        /// Groups whose members may fetch the metrics and nothing else.
+        Restart metrics_groups: Vec<Group> = "";
+        /// Whether the daemon's own uid counts as an administrator; `auto`: not under the system's service manager.
+        Restart trust_own_uid: Auto<bool> = "auto";
+    }
+
+    /// Where everything lasting is kept.
+    [database] Database {
+        /// `sqlite:` (in the data directory), `sqlite:/file` or `postgres://user@host/database`.
+        Restart url: DatabaseUrl = "sqlite:";
+        /// Connections of the pool.
+        Restart max_connections: u32 = "16" ["2", "1000"];
+        /// How long a request waits for a connection.
+        Restart acquire_timeout: Span = "500ms" ["10ms", "60s"];
+        /// How long one statement may take.
+        Restart statement_timeout: Span = "2s" ["10ms", "60s"];
+        /// How long a start waits for the database before it gives up with exit code 69.
+        Restart start_timeout: Span = "60s" ["0s", "1h"];
+    }
+
+    /// Counters that several instances share.
+    [redis] Redis {
+        /// Not in this version: limits are counted by each instance.
+        Restart url: Option<SecretUrl> = "";
+        /// How long one call may take.
+        Restart timeout: Span = "50ms" ["1ms", "10s"];
+    }
+
+    /// Who may make an account.
+    [registration] Registration {
+        /// Whether anybody may; else operators only.
+        Live open: bool = "true";
+    }
+
+    /// What passwords must be and how they are hashed (Argon2id, RFC 9106).
+    [password] Password {
+        /// Fewest code points (NIST SP 800-63B-4 asks for eight at least).
+        Live min_length: u32 = "10" ["8", "64"];
+        /// Most code points; longer passwords are refused, never cut.
+        Live max_length: u32 = "256" ["64", "4096"];
+        /// Least zxcvbn score.
+        Live min_strength: u32 = "3" ["0", "4"];
+        /// A file with further passwords to refuse, one a line.
+        Restart blocklist: Option<PathBuf> = "";
+        /// Memory of one hash in KiB.
+        Restart memory_kib: u32 = "19456" ["8", "4194304"];
+        /// Passes over the memory.
+        Restart iterations: u32 = "2" ["1", "1000"];
+        /// Lanes of one hash.
+        Restart parallelism: u32 = "1" ["1", "16"];
+        /// Threads that hash; `auto`: one for each processor.
+        Restart workers: Auto<u32> = "auto" ["1", "256"];
+        /// Hashes that may wait.
+        Restart queue: u32 = "64" ["1", "65536"];
+        /// How long one may wait before the request is answered 503.
+        Live wait: Span = "2s" ["10ms", "30s"];
+        /// Earliest answer to a failed login; `auto`: what the slowest hash in use takes.
+        Live failure_floor: Auto<Span> = "auto" ["0s", "10s"];
+    }
+
+    /// Access tokens.
+    [token] Token {
+        /// Issuer; empty: `server.public_url`.
+        Restart issuer: Option<String> = "";
+        /// Audience.
+        Restart audience: String = "authd";
+        /// Algorithm of new keys.
+        Restart algorithm: KeyAlgorithm = "EdDSA";
+        /// Life of an access token.
+        Restart access_ttl: Span = "10m" ["1s", "24h"];
+        /// What an access token is.
+        Restart strategy: Strategy = "jwt";
+        /// How far clocks of verifiers may be off.
+        Restart clock_skew: Span = "60s" ["0s", "5m"];
+    }
+
+    /// How long sessions live and what ends them.
+    [session] Session {
+        /// Ends a session that was not refreshed for this long.
+        Live idle: Span = "14d" ["1s", "3650d"];
+        /// Ends every session this long after its login.
+        Live absolute: Span = "90d" ["1s", "3650d"];
+        /// Sessions an account may have.
+        Live max_per_account: u32 = "50" ["1", "10000"];
+        /// What a login does when there are as many.
+        Live on_limit: OnLimit = "evict-oldest";
+        /// How long a spent refresh token still gets the same answer (lost replies); 0 refuses at once.
+        Live grace: Span = "10s" ["0s", "60s"];
+        /// The same for calls with an `Idempotency-Key`.
+        Live keyed_grace: Span = "24h" ["0s", "7d"];
+        /// What a replay ends.
+        Live on_replay: OnReplay = "session";
+    }
+
+    /// Signing keys and the key that encrypts them.
+    [key] SigningKey {
+        /// How often a new key starts to sign.
+        Restart rotate_every: Span = "30d" ["1m", "3650d"];
+        /// How long a key is published before it signs.
+        Restart stage: Span = "24h" ["0s", "365d"];
+        /// How long verifiers may keep the key set.
+        Restart jwks_max_age: Span = "5m" ["0s", "24h"];
+        /// File with 32 bytes in base64 (`authd generate-key`); empty: the credential `kek`, else, with SQLite, a generated one.
+        Restart encryption_key: Option<PathBuf> = "";
+    }
+
+    /// When calls to a failing dependency are no longer tried.
+    [breaker] Breaker {
+        /// Failures within the window that open it.
+        Restart failures: u32 = "5" ["1", "10000"];
+        /// The window.
+        Restart window: Span = "10s" ["100ms", "1h"];
+        /// How long it stays open.
+        Restart open_for: Span = "5s" ["100ms", "1h"];
+        /// Calls that may try whether it is well again.
+        Restart half_open_max_calls: u32 = "1" ["1", "1000"];
+    }
+
+    /// The audit log.
+    [audit] Audit {
+        /// Which refreshes write an event.
+        Restart refresh: AuditRefresh = "changes";
+        /// How long events are kept.
+        Restart retention: Span = "400d" ["30d", "36500d"];
+        /// Where checkpoints are written; empty: `audit.anchor` in the data directory.
+        Restart checkpoint_file: Option<PathBuf> = "";
+    }
+
+    /// The daemon's own log, on standard error.
+    [log] Log {
+        /// Form of its lines.
+        Restart format: LogFormat = "auto";
+        /// How much is logged.
+        Live level: LogLevel = "info";
+    }
+
+    /// Metrics for Prometheus; they are always on the read socket.
+    [metrics] Metrics {
+        /// Address of a listener for them; empty: none.
+        Restart listen: Option<SocketAddr> = "";
+    }
+}
