@@ -1,1 +1,4 @@
-//! stub
+//! All tests of the whole: one binary, a module a surface.
+
+mod imports;
+mod packages;

@@ -1,0 +1,231 @@
+//! Real PostgreSQL servers in temporary directories: one that tests share, and ones that a test may stop.
+
+use crate::process::{Running, children, signal};
+use rustix::process::Signal;
+use std::{
+    ffi::OsStr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+const PREFIX: &str = "authd-pg-";
+const START: Duration = Duration::from_secs(30);
+
+/// A server. PostgreSQL refuses to run as root: a harness started as root runs it as `postgres`.
+#[derive(Debug)]
+pub struct Postgres {
+    dir: TempDir,
+    port: u16,
+    server: Option<Server>,
+    databases: AtomicU32,
+}
+
+/// The server process, kept by a thread of its own: the kernel ends the server when that thread ends, and the thread
+/// ends with the test program at the latest.
+#[derive(Debug)]
+struct Server {
+    pid: i32,
+    /// Dropping it tells the thread to end the server.
+    keep: mpsc::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Postgres {
+    /// The server that all tests of the run share; nobody stops it.
+    ///
+    /// # Panics
+    /// When PostgreSQL is missing: `tests/run` installs it.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceLock<Postgres> = OnceLock::new();
+        // Starting blocks for seconds; other tests have their own threads.
+        SHARED.get_or_init(|| {
+            sweep();
+            Self::start_blocking()
+        })
+    }
+
+    /// A server of the test's own.
+    ///
+    /// # Panics
+    /// When PostgreSQL is missing.
+    pub async fn start_own() -> Self {
+        tokio::task::spawn_blocking(Self::start_blocking).await.expect("the start does not panic")
+    }
+
+    fn start_blocking() -> Self {
+        let dir = tempfile::Builder::new().prefix(PREFIX).tempdir().expect("a temporary directory");
+        std::fs::write(dir.path().join("owner"), std::process::id().to_string()).expect("our own directory");
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711)).expect("our own directory");
+        let data = dir.path().join("data");
+        std::fs::create_dir(&data).expect("our own directory");
+        if rustix::process::getuid().is_root() {
+            let owner = as_root(Command::new("chown").arg("postgres").arg(&data));
+            assert!(owner, "there is no user `postgres`: tests/run installs PostgreSQL");
+        }
+        let initdb = ["--username=authd", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"];
+        let made = unprivileged(&bin("initdb")).args(initdb).arg("-D").arg(&data).output().expect("initdb starts");
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let port = free_port();
+        let mut server = Self { dir, port, server: None, databases: AtomicU32::new(0) };
+        server.start_again();
+        server
+    }
+
+    /// Starts it again on the same data and port, after [`Self::kill`].
+    ///
+    /// # Panics
+    /// When it does not accept connections in time.
+    pub fn start_again(&mut self) {
+        let mut command = unprivileged(&bin("postgres"));
+        command.arg("-D").arg(self.dir.path().join("data")).arg("-p").arg(self.port.to_string());
+        // What the tests claim is about processes that die, not about power: fsync would only cost time.
+        for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=400", "fsync=off"] {
+            command.args(["-c", setting]);
+        }
+        let log = std::fs::File::create(self.dir.path().join("log")).expect("our own directory");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        self.server = Some(keep(command));
+        let end = Instant::now() + START;
+        while !self.answers() {
+            let log = || std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+            assert!(Instant::now() < end, "PostgreSQL does not answer:\n{}", log());
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+
+    fn answers(&self) -> bool {
+        self.client("pg_isready").args(["-t", "1"]).stdout(Stdio::null()).status().is_ok_and(|status| status.success())
+    }
+
+    fn client(&self, name: &str) -> Command {
+        let mut command = Command::new(bin(name));
+        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "authd"]).stdin(Stdio::null());
+        command
+    }
+
+    /// A new, empty database; its URL.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn create_database(&self) -> String {
+        let name = format!("test{}", self.databases.fetch_add(1, Ordering::SeqCst));
+        let mut command = tokio::process::Command::from(self.client("createdb"));
+        let made = command.arg(&name).output().await.expect("createdb starts");
+        assert!(made.status.success(), "createdb: {}", String::from_utf8_lossy(&made.stderr));
+        format!("postgres://authd@127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// Process id of the postmaster.
+    ///
+    /// # Panics
+    /// After [`Self::kill`].
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.server.as_ref().expect("the server runs").pid
+    }
+
+    /// Halts every process of the server where it is.
+    pub fn pause(&self) {
+        self.signal_all(Signal::STOP);
+    }
+
+    /// Lets them go on.
+    pub fn resume(&self) {
+        self.signal_all(Signal::CONT);
+    }
+
+    /// Kills every process of the server without warning.
+    pub fn kill(&mut self) {
+        self.signal_all(Signal::KILL);
+        if let Some(server) = self.server.take() {
+            drop(server.keep);
+            let _ = server.thread.join();
+        }
+    }
+
+    /// The postmaster first: it must not start new children for the ones that go.
+    fn signal_all(&self, with: Signal) {
+        let Some(server) = &self.server else { return };
+        signal(server.pid, with);
+        for child in children(server.pid) {
+            // A backend may have ended by itself meanwhile.
+            if let Some(pid) = rustix::process::Pid::from_raw(child) {
+                let _ = rustix::process::kill_process(pid, with);
+            }
+        }
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if self.server.is_some() {
+            self.kill();
+        }
+    }
+}
+
+/// Starts `command` on a thread that holds it until it is let go.
+fn keep(mut command: Command) -> Server {
+    let (keep, let_go) = mpsc::channel();
+    let (tell_pid, pid) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let mut running = Running::start(&mut command);
+        let _ = tell_pid.send(running.pid());
+        let _ = let_go.recv();
+        running.kill();
+    });
+    Server { pid: pid.recv().expect("the server starts"), keep, thread }
+}
+
+/// A command that runs as `postgres` when the tests run as root, and ends with the thread that starts it.
+fn unprivileged(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    if rustix::process::getuid().is_root() {
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
+    }
+    command.args(["--pdeathsig", "QUIT"]).arg(program).current_dir("/");
+    command
+}
+
+fn as_root(command: &mut Command) -> bool {
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// A program of PostgreSQL 15 or later.
+fn bin(name: &str) -> PathBuf {
+    let mut dirs: Vec<PathBuf> = std::env::var_os("PG_BIN").map(PathBuf::from).into_iter().collect();
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut packaged: Vec<PathBuf> = versions.map(|entry| entry.path()).collect();
+    let version = |path: &PathBuf| path.file_name().and_then(OsStr::to_str).and_then(|name| name.parse::<u32>().ok());
+    packaged.retain(|path| version(path).is_some_and(|version| version >= 15));
+    packaged.sort_by_key(version);
+    dirs.extend(packaged.into_iter().rev().map(|path| path.join("bin")));
+    let found = dirs.into_iter().map(|dir| dir.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("PostgreSQL's `{name}` is missing: run tests/run, or set PG_BIN"))
+}
+
+/// Removes what earlier runs left: a shared server's directory outlives its test program.
+fn sweep() {
+    for dir in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let ours = dir.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(PREFIX));
+        let Some(owner) = std::fs::read_to_string(dir.join("owner")).ok().filter(|_| ours) else { continue };
+        if !Path::new("/proc").join(owner).exists() {
+            let _ = std::fs::remove_dir_all(&dir);
+        }
+    }
+}
+
+/// A port nobody listens on now.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("the loopback interface");
+    listener.local_addr().expect("a bound socket has an address").port()
+}

@@ -1,0 +1,142 @@
+//! Programs the tests start: where they are, signals by process id, and an end that is always waited for.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus},
+    time::{Duration, Instant},
+};
+
+/// The program `name` that was built with the tests.
+///
+/// # Panics
+/// When it was not built: `tests/run` builds the programs first.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the test knows its own path");
+    // target/<profile>/deps/it-…  →  target/<profile>/authd
+    let found = test.ancestors().skip(1).take(2).map(|dir| dir.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| {
+        panic!("no program `{name}` beside {}: run tests/run, or `cargo build --workspace --bins`", test.display())
+    })
+}
+
+/// Sends a signal to a process this test started.
+///
+/// # Panics
+/// When there is no such process.
+pub fn signal(pid: i32, signal: Signal) {
+    let pid = Pid::from_raw(pid).expect("a process id is above zero");
+    kill_process(pid, signal).unwrap_or_else(|error| panic!("cannot signal process {pid:?}: {error}"));
+}
+
+/// Process ids whose parent is `pid`.
+#[must_use]
+pub fn children(pid: i32) -> Vec<i32> {
+    let parent_of = |stat: &str| -> Option<i32> {
+        // The name may hold spaces and brackets; what follows its last bracket is plain (proc_pid_stat(5)).
+        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    };
+    let entries = std::fs::read_dir("/proc").expect("/proc is there");
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_string_lossy().parse::<i32>().ok())
+        .filter(|child| {
+            let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            parent_of(&stat) == Some(pid)
+        })
+        .collect()
+}
+
+/// Memory a process holds, in KiB (`VmRSS`).
+///
+/// # Panics
+/// When there is no such process.
+#[must_use]
+pub fn resident_kib(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a running process has VmRSS");
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
+}
+
+/// A child process that is killed and waited for when the test lets go of it.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    ended: Option<ExitStatus>,
+}
+
+impl Running {
+    /// Starts `command`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(command: &mut Command) -> Self {
+        let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        Self { child, ended: None }
+    }
+
+    /// Its process id.
+    ///
+    /// # Panics
+    /// Never on Linux, where ids fit.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("process ids are below 2^22")
+    }
+
+    /// Its streams, to be taken once.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// How it ended, if it did.
+    ///
+    /// # Panics
+    /// When the kernel does not tell.
+    pub fn poll(&mut self) -> Option<ExitStatus> {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().expect("a child can be waited for");
+        }
+        self.ended
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end within `limit`.
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        let end = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.poll() {
+                return status;
+            }
+            assert!(Instant::now() < end, "process {} did not end within {limit:?}", self.pid());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Kills it, if it still runs, and waits.
+    pub fn kill(&mut self) {
+        if self.poll().is_none() {
+            let _ = self.child.kill();
+            self.ended = self.child.wait().ok();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A file that only its owner may read.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn write_secret(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, text).expect("the test's directory can be written");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o400)).expect("its owner may restrict it");
+}
