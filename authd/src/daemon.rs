@@ -1,1 +1,127 @@
-//! The dependency container: builds every part and joins them.
+//! The dependency container: the only file that names concrete types together.
+
+mod anchor;
+mod keyring;
+mod parts;
+mod run;
+mod settings;
+
+pub use run::{migrate, openapi, run};
+
+use crate::{
+    auth::{Auth, Parts},
+    config::Config,
+    crypto::{jwt::JwtSigner, seal::Keys},
+    domain::{
+        clock::{Clock, OsRandom, Random, SystemClock, random_bytes},
+        store_error::StoreError,
+    },
+    limit::memory::MemoryLimiter,
+    store,
+};
+use std::sync::Arc;
+
+/// Time and randomness of the process: the machine's, or a test's.
+#[derive(Clone)]
+pub struct Ports {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), random: Arc::new(OsRandom) }
+    }
+}
+
+/// Why the daemon does not start; each has its own exit code (`sysexits.h`).
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// 78: something an operator has to change.
+    #[error("{0}")]
+    Configuration(String),
+    /// 69: a dependency that never came.
+    #[error("{0}")]
+    Dependency(String),
+    /// 70: a bug, or a machine that does not do what it should.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl StartError {
+    /// The process's exit code.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Configuration(_) => 78,
+            Self::Dependency(_) => 69,
+            Self::Internal(_) => 70,
+        }
+    }
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Corrupt(cause) => Self::Configuration(cause.to_string()),
+            other => Self::Dependency(other.to_string()),
+        }
+    }
+}
+
+/// A daemon with all its parts, not yet listening.
+pub struct Daemon {
+    /// The use cases.
+    pub auth: Arc<Auth>,
+    /// Names this process among others on the same database; new at every start.
+    pub instance: String,
+}
+
+impl Daemon {
+    /// Opens storage, finds or makes the keys, joins the parts and loads what the first request needs.
+    ///
+    /// # Errors
+    /// [`StartError`], which says what to do.
+    pub async fn build(config: &Config, ports: Ports) -> Result<Self, StartError> {
+        let stores = store::open(parts::store_options(config, &ports)).await?;
+        let kek = keyring::find(config, stores.keys.as_ref(), ports.random.as_ref()).await?;
+        let kek = Arc::new(kek);
+        let (passwords, hasher) = parts::hash_pool(config, &ports)?;
+        let auth = Auth::new(
+            Parts {
+                accounts: stores.accounts,
+                sessions: stores.sessions,
+                keys: stores.keys,
+                settings: stores.settings,
+                audit: stores.audit,
+                readiness: stores.readiness,
+                limiter: Arc::new(MemoryLimiter::new(ports.clock.clone())),
+                passwords,
+                hasher: Arc::new(hasher),
+                signer: Arc::new(JwtSigner::new(parts::token_settings(config), kek.clone(), ports.random.clone())),
+                sealer: Arc::new(Keys::new(&kek, ports.random.clone())),
+                clock: ports.clock,
+                random: ports.random.clone(),
+            },
+            settings::settings(config),
+        );
+        let instance = random_bytes::<8>(ports.random.as_ref()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let daemon = Self { auth: Arc::new(auth), instance };
+        daemon.load().await?;
+        Ok(daemon)
+    }
+
+    /// What requests find in memory: live settings, keys, ended sessions.
+    async fn load(&self) -> Result<(), StoreError> {
+        self.auth.poll_settings().await?;
+        self.auth.beat(&self.instance).await?;
+        self.auth.poll_revocations().await
+    }
+
+    /// Puts a reloaded configuration's live values into force.
+    pub fn reconfigure(&self, config: &Config) {
+        self.auth.reconfigure(settings::settings(config));
+    }
+}

@@ -144,7 +144,7 @@ impl Auth {
             return Err(Refusal::NotReady("revocations were not loaded yet"));
         }
         let VerifiedToken { claims, .. } = self.verify_signature(token)?;
-        if self.revoked.contains(&claims.session) {
+        if self.revoked.denies(&claims.session, claims.issued_s) {
             return Err(Refusal::TokenInvalid);
         }
         Ok(Bearer { account: claims.account.clone(), session: claims.session.clone(), claims })
@@ -157,7 +157,7 @@ impl Auth {
     /// 401s; [`Refusal::Storage`] when the database cannot tell.
     pub async fn authenticate(&self, token: &str) -> Result<Bearer, Refusal> {
         let VerifiedToken { claims, .. } = self.verify_signature(token)?;
-        if self.revoked.contains(&claims.session) {
+        if self.revoked.denies(&claims.session, claims.issued_s) {
             return Err(Refusal::TokenInvalid);
         }
         let live = self.parts.sessions.find_live(&claims.session).await?;
