@@ -307,6 +307,9 @@ impl Error {
 
 impl From<&clap::Error> for Error {
     fn from(error: &clap::Error) -> Self {
+        if error.kind() == clap::error::ErrorKind::MissingSubcommand {
+            return Self::usage("a command is missing", "add --help to see the commands");
+        }
         let text = error.to_string();
         let (mut message, mut hint) = (Vec::new(), None);
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {

@@ -57,6 +57,8 @@ pub struct Done<'a, T> {
     pub ids: Vec<String>,
     /// For people; one element a line.
     pub lines: Vec<String>,
+    /// What they need even with `-q`, such as a token that is shown once.
+    pub needed: Vec<String>,
 }
 
 impl Output {
@@ -169,7 +171,19 @@ impl Output {
         }
     }
 
-    /// Writes a part of a list in a form that needs no end; a table gets its header once.
+    /// Writes a part of a stream: without an end, a table with its header once and with columns that stay in place.
+    ///
+    /// # Errors
+    /// As [`Self::list`].
+    pub fn stream<T: Row>(&mut self, items: &[T]) -> Result<(), Error> {
+        if let Format::Table | Format::Wide = self.format {
+            let sheet = Sheet::of_stream(items, &self.columns, &self.look, self.room())?;
+            return self.sheet(&sheet, items.is_empty());
+        }
+        self.rows(items)
+    }
+
+    /// Writes a part of a list.
     ///
     /// # Errors
     /// As [`Self::list`].
@@ -178,12 +192,17 @@ impl Output {
             Format::Json | Format::Jsonl => json::lines(items)?,
             Format::Ids => items.iter().map(|item| clean(&item.id()) + "\n").collect(),
             Format::Table | Format::Wide => {
-                let sheet = self.sheet(items)?;
-                let with_header = !self.no_headers && !self.has_header && !items.is_empty();
-                self.has_header |= with_header;
-                if with_header { sheet.with_header() } else { sheet.body() }
+                let sheet = Sheet::new(items, &self.columns, &self.look, self.room())?;
+                return self.sheet(&sheet, items.is_empty());
             }
         };
+        self.raw(&text)
+    }
+
+    fn sheet(&mut self, sheet: &Sheet, is_empty: bool) -> Result<(), Error> {
+        let with_header = !self.no_headers && !self.has_header && !is_empty;
+        self.has_header |= with_header;
+        let text = if with_header { sheet.with_header() } else { sheet.body() };
         self.raw(&text)
     }
 
@@ -212,9 +231,9 @@ impl Output {
             Format::Json => self.document(done.schema, done.data, Value::Null),
             Format::Jsonl => self.raw(&json::lines(&[done.data])?),
             Format::Ids => self.raw(&done.ids.iter().map(|id| clean(id) + "\n").collect::<String>()),
-            Format::Table | Format::Wide if self.quiet => Ok(()),
             Format::Table | Format::Wide => {
-                self.raw(&done.lines.iter().map(|line| clean(line) + "\n").collect::<String>())
+                let lines = if self.quiet { &done.needed } else { &done.lines };
+                self.raw(&lines.iter().map(|line| clean(line) + "\n").collect::<String>())
             }
         }
     }
@@ -242,10 +261,6 @@ impl Output {
             drop(json::error(error).and_then(|text| self.raw(&text)));
         }
         error.exit().code()
-    }
-
-    fn sheet<T: Row>(&self, items: &[T]) -> Result<Sheet, Error> {
-        Sheet::new(items, &self.columns, &self.look, self.room())
     }
 
     fn room(&self) -> usize {

@@ -105,6 +105,8 @@ impl Row for Event {
         Column { name: "DETAIL", room: Room::Wide, cell: |event, _| name(&event.detail) },
     ];
 
+    const USUAL: &'static [usize] = &[25, 18, 7, 30, 30, 16, 18];
+
     fn id(&self) -> String {
         self.id.to_string()
     }

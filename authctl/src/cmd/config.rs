@@ -73,7 +73,7 @@ async fn check(context: &mut Context<'_>) -> Result<(), Error> {
         lines.extend(change_lines("needs a restart", &checked.restart));
     }
     let ids = checked.problems.iter().filter_map(|problem| problem.key.clone()).collect();
-    context.output.done(&Done { schema: "config.check", data: &checked, ids, lines })?;
+    context.output.done(&Done { schema: "config.check", data: &checked, ids, lines, needed: vec![] })?;
     match checked.problems.len() {
         0 => Ok(()),
         count => Err(Error::Configuration(count)),

@@ -103,7 +103,7 @@ async fn jwks(context: &mut Context<'_>) -> Result<(), Error> {
     // The key set itself is what `> jwks.json` wants, whatever the flags for people say.
     match context.output.format() {
         Format::Ids | Format::Jsonl => {
-            context.output.done(&Done { schema: "key.jwks", data: &set, ids, lines: vec![] })
+            context.output.done(&Done { schema: "key.jwks", data: &set, ids, lines: vec![], needed: vec![] })
         }
         Format::Table | Format::Wide | Format::Json => {
             context.output.raw(&crate::output::text::clean_json(&format!("{set:#}\n")))
@@ -139,7 +139,7 @@ async fn rotate(context: &mut Context<'_>, wait: bool, force: bool) -> Result<()
         (false, false) => format!("{next} signs: {}", context.output.look().time(rotation.promotes_at)),
     };
     let ids = rotation.next.iter().map(ToString::to_string).collect();
-    context.output.done(&Done { schema: "key.rotate", data: &rotation, ids, lines: vec![line] })
+    context.output.done(&Done { schema: "key.rotate", data: &rotation, ids, lines: vec![line], needed: vec![] })
 }
 
 /// Looks until the next key signs. The daemon promotes it by itself: leaving early changes nothing.

@@ -170,7 +170,13 @@ async fn reset(context: &mut Context<'_>, policy: &str, key: Option<String>) -> 
     let Some(key) = &key else { return show_change(context, "limit.reset", &changed) };
     let verb = if context.flags.dry_run { "would forget" } else { "forgot" };
     let lines = vec![format!("{policy}: {verb} {key}")];
-    context.output.done(&Done { schema: "limit.reset", data: &changed, ids: vec![policy.to_owned()], lines })
+    context.output.done(&Done {
+        schema: "limit.reset",
+        data: &changed,
+        ids: vec![policy.to_owned()],
+        lines,
+        needed: vec![],
+    })
 }
 
 fn show_change(context: &mut Context<'_>, schema: &str, changed: &Changed) -> Result<(), Error> {
@@ -182,7 +188,13 @@ fn show_change(context: &mut Context<'_>, schema: &str, changed: &Changed) -> Re
     if limit.kind == Kind::Rate && limit.rate == Some(Rate::Off) && !context.flags.dry_run {
         context.output.warn(format!("{} refuses nothing until it is set again", limit.policy));
     }
-    context.output.done(&Done { schema, data: changed, ids: vec![limit.policy.clone()], lines: vec![line] })
+    context.output.done(&Done {
+        schema,
+        data: changed,
+        ids: vec![limit.policy.clone()],
+        lines: vec![line],
+        needed: vec![],
+    })
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub async fn run(context: &mut Context<'_>, wait: bool) -> Result<(), Error> {
         }
     }
     let ids = reloaded.applied.iter().map(|change| change.key.clone()).collect();
-    context.output.done(&Done { schema: "reload", data: &reloaded, ids, lines })?;
+    context.output.done(&Done { schema: "reload", data: &reloaded, ids, lines, needed: vec![] })?;
     match reloaded.problems.len() {
         0 => Ok(()),
         count => Err(Error::Configuration(count)),

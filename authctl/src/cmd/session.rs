@@ -192,7 +192,13 @@ fn show_revoked(context: &mut Context<'_>, revoked: Revoked) -> Result<(), Error
     } else {
         format!("ended {} ({} matched)", sessions(revoked.revoked), revoked.matched)
     };
-    context.output.done(&Done { schema: "session.revoke", data: &revoked, ids: vec![], lines: vec![line] })
+    context.output.done(&Done {
+        schema: "session.revoke",
+        data: &revoked,
+        ids: vec![],
+        lines: vec![line],
+        needed: vec![],
+    })
 }
 
 fn sessions(count: u64) -> String {

@@ -65,7 +65,7 @@ async fn follow(context: &mut Context<'_>, filter: &Filter, after: Option<u64>) 
     if let (None, Some(begin)) = (after, follower.seen) {
         let mut events = backlog(context, filter).await?.items;
         events.retain(|event| event.seq.is_some_and(|seq| seq <= begin));
-        context.output.rows(&events)?;
+        context.output.stream(&events)?;
     }
     loop {
         let ended = follower.drain(context, &mut stream).await?;
@@ -106,7 +106,7 @@ impl Follower {
             let event: Event = serde_json::from_slice(&line).map_err(|error| Error::Answer(error.to_string()))?;
             self.pause = PAUSES.0;
             if self.is_new(&event) && self.matching.matches(&event) {
-                context.output.rows(std::slice::from_ref(&event))?;
+                context.output.stream(std::slice::from_ref(&event))?;
             }
         }
     }
@@ -121,6 +121,8 @@ impl Follower {
 
     async fn reopen(&mut self, context: &Context<'_>) -> Result<crate::client::stream::Lines, Error> {
         loop {
+            tokio::time::sleep(self.pause).await;
+            self.pause = (self.pause * 2).min(PAUSES.1);
             match open(context, self).await {
                 Ok(stream) => {
                     self.seen = self.seen.or(stream.position());
@@ -129,8 +131,6 @@ impl Follower {
                 Err(error) if is_passing(&error) => {}
                 Err(error) => return Err(error),
             }
-            tokio::time::sleep(self.pause).await;
-            self.pause = (self.pause * 2).min(PAUSES.1);
         }
     }
 }

@@ -206,7 +206,13 @@ async fn create(context: &mut Context<'_>, new: &New) -> Result<(), Error> {
     };
     lines.extend(token_lines(context, created.reset_token.as_ref(), created.expires_at));
     let ids = created.user.iter().map(|user| user.id.to_string()).collect();
-    context.output.done(&Done { schema: "user.create", data: &created, ids, lines })
+    context.output.done(&Done {
+        schema: "user.create",
+        data: &created,
+        ids,
+        lines,
+        needed: bare(created.reset_token.as_ref()),
+    })
 }
 
 async fn reset_password(context: &mut Context<'_>, user: &str) -> Result<(), Error> {
@@ -217,13 +223,23 @@ async fn reset_password(context: &mut Context<'_>, user: &str) -> Result<(), Err
         lines.push(format!("{} would get a reset token", label(&reset.user)));
     }
     let ids = vec![reset.user.id.to_string()];
-    context.output.done(&Done { schema: "user.reset-password", data: &reset, ids, lines })
+    context.output.done(&Done {
+        schema: "user.reset-password",
+        data: &reset,
+        ids,
+        lines,
+        needed: bare(reset.reset_token.as_ref()),
+    })
 }
 
 fn token_lines(context: &Context<'_>, token: Option<&WireSecret>, end: Option<shared::time::Timestamp>) -> Vec<String> {
     let Some(token) = token else { return Vec::new() };
     let until = end.map(|end| format!(" (ends {})", context.output.look().time(end))).unwrap_or_default();
     vec![format!("reset token: {}", token.expose()), format!("it works once{until} and is not shown again")]
+}
+
+fn bare(token: Option<&WireSecret>) -> Vec<String> {
+    token.iter().map(|token| token.expose().to_owned()).collect()
 }
 
 fn request(user: &str, intent: Intent) -> ChangeRequest {
@@ -295,7 +311,7 @@ fn show(context: &mut Context<'_>, verb: &Verb, done: &[Changed]) -> Result<(), 
     };
     let ids = done.iter().map(|changed| changed.user.id.to_string()).collect();
     let lines = done.iter().map(line).collect();
-    context.output.done(&Done { schema: verb.schema, data: &done, ids, lines })
+    context.output.done(&Done { schema: verb.schema, data: &done, ids, lines, needed: vec![] })
 }
 
 /// Shows what was done of several targets, then says which of them failed.

@@ -14,5 +14,6 @@ pub fn run(context: &mut Context<'_>) -> Result<(), Error> {
         data: &json!({"version": version}),
         ids: vec![version.to_owned()],
         lines: vec![format!("authctl {version}")],
+        needed: vec![version.to_owned()],
     })
 }

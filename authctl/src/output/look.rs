@@ -61,7 +61,7 @@ impl Look {
 
     fn clock(&self, time: Timestamp) -> String {
         let Ok(moment) = jiff::Timestamp::from_millisecond(time.as_millis()) else { return NOTHING.to_owned() };
-        if self.zone == TimeZone::UTC {
+        if self.zone.to_offset(moment).is_zero() {
             return moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         }
         moment.to_zoned(self.zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()

@@ -13,8 +13,10 @@ use tabled::{
 
 /// Columns between two columns of a table.
 const GAP: usize = 2;
-/// Columns below which a text says nothing any more.
-const LEAST: usize = 8;
+/// Columns below which a text says too little.
+const LEAST: usize = 14;
+/// Columns that an optional column keeps or is left out: the width of a time.
+const WORTH: usize = 25;
 /// How a header stands out where colours are allowed.
 const BOLD: (&str, &str) = ("\u{1b}[1m", "\u{1b}[0m");
 
@@ -46,6 +48,9 @@ pub trait Row: Serialize + Sized + 'static {
     /// Its columns, the most important first.
     const COLUMNS: &'static [Column<Self>];
 
+    /// Usual widths of the columns, so that rows that come one by one stand under each other.
+    const USUAL: &'static [usize] = &[];
+
     /// What `-o ids` prints.
     fn id(&self) -> String;
 }
@@ -63,6 +68,24 @@ impl Sheet {
     /// # Errors
     /// [`Error::Usage`] when `names` has a column that does not exist.
     pub fn new<T: Row>(items: &[T], names: &[String], look: &Look, limit: usize) -> Result<Self, Error> {
+        Self::lay_out(items, names, look, limit, &[])
+    }
+
+    /// Lays a part of a stream out: its columns have at least their usual widths.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_stream<T: Row>(items: &[T], names: &[String], look: &Look, limit: usize) -> Result<Self, Error> {
+        Self::lay_out(items, names, look, limit, if names.is_empty() { T::USUAL } else { &[] })
+    }
+
+    fn lay_out<T: Row>(
+        items: &[T],
+        names: &[String],
+        look: &Look,
+        limit: usize,
+        usual: &[usize],
+    ) -> Result<Self, Error> {
         let chosen = choose::<T>(names, limit)?;
         let mut rows: Vec<Vec<String>> =
             items.iter().map(|item| chosen.iter().map(|column| (column.cell)(item, look)).collect()).collect();
@@ -72,15 +95,22 @@ impl Sheet {
             .map(|(place, column)| Shape {
                 room: if names.is_empty() { column.room } else { column.room.max(Room::Cut) },
                 header: width(column.name),
-                widest: rows.iter().filter_map(|row| row.get(place)).map(|cell| width(cell)).max().unwrap_or(0),
+                widest: widest(
+                    &rows,
+                    place,
+                    usual.get(place).filter(|_| column.room != Room::Keep && limit != usize::MAX),
+                ),
                 columns: 0,
             })
             .collect();
         arrange(&mut shapes, limit);
+        let cut = |cell: String, shape: &Shape| match usual {
+            [] => fit(&cell, shape.columns),
+            _ => padded(fit(&cell, shape.columns), shape.columns),
+        };
         for row in &mut rows {
-            let cells = std::mem::take(row).into_iter().zip(&shapes);
-            *row =
-                cells.filter(|(_, shape)| shape.columns > 0).map(|(cell, shape)| fit(&cell, shape.columns)).collect();
+            let cells = std::mem::take(row).into_iter().zip(&shapes).filter(|(_, shape)| shape.columns > 0);
+            *row = cells.map(|(cell, shape)| cut(cell, shape)).collect();
         }
         let kept = chosen.iter().zip(&shapes).filter(|(_, shape)| shape.columns > 0);
         let header = kept.map(|(column, _)| column.name).collect();
@@ -119,6 +149,17 @@ pub fn upright<T: Row>(item: &T, names: &[String], look: &Look, limit: usize) ->
     Ok(chosen.into_iter().map(line).collect())
 }
 
+/// Width of the widest cell of a column, or what is usual there.
+fn widest(rows: &[Vec<String>], place: usize, usual: Option<&usize>) -> usize {
+    let cells = rows.iter().filter_map(|row| row.get(place));
+    usual.copied().unwrap_or_else(|| cells.map(|cell| width(cell)).max().unwrap_or(0))
+}
+
+fn padded(mut text: String, columns: usize) -> String {
+    text.extend(std::iter::repeat_n(' ', columns.saturating_sub(width(&text))));
+    text
+}
+
 fn is_name(given: &str, name: &str) -> bool {
     given.trim().replace(['_', '-'], " ").eq_ignore_ascii_case(name)
 }
@@ -154,7 +195,8 @@ impl Shape {
     fn least(&self) -> usize {
         match self.room {
             Room::Keep => self.natural(),
-            Room::Wide | Room::Optional | Room::Cut => self.natural().min(self.header.max(LEAST)),
+            Room::Cut => self.natural().min(self.header.max(LEAST)),
+            Room::Wide | Room::Optional => self.natural().min(self.header.max(WORTH)),
         }
     }
 }
@@ -235,6 +277,7 @@ mod tests {
             },
             Column { name: "SECRET", room: Room::Wide, cell: |_, _| "hidden".to_owned() },
         ];
+        const USUAL: &'static [usize] = &[30, 20, 30];
 
         fn id(&self) -> String {
             self.id.to_owned()
@@ -298,6 +341,19 @@ mod tests {
         let unknown = Sheet::new(&things(), &["nmae".to_owned()], &Look::default(), 80).unwrap_err();
         assert_eq!(unknown.exit().code(), 2);
         assert!(unknown.hint().contains("id,name,last_place"));
+    }
+
+    #[test]
+    fn rows_of_a_stream_stand_under_each_other() {
+        let things = things();
+        let row = |place: usize| {
+            let one = things.get(place..=place).unwrap();
+            let sheet = Sheet::of_stream(one, &[], &Look::default(), 80).unwrap();
+            sheet.body()
+        };
+        let column = |text: &str, word: &str| width(text.split(word).next().unwrap());
+        let (first, second) = (row(0), row(1));
+        assert_eq!(column(&first, "here"), column(&second, "\\u{1b}"), "{first}{second}");
     }
 
     #[test]
