@@ -1,6 +1,7 @@
 //! Use cases, one file a verb: plain async methods on [`Auth`]. No status codes, no JSON, no SQL, nothing spawned.
 
 mod audit;
+mod cursor;
 mod denial;
 mod evaluate;
 mod grant;
