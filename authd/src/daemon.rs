@@ -26,6 +26,9 @@ use control::Health;
 use policy::LivePolicy;
 use std::sync::Arc;
 
+/// Keys the limiter remembers, about 100 bytes each.
+const LIMIT_KEYS: usize = 200_000;
+
 /// Time and randomness of the process: the machine's, or a test's.
 #[derive(Clone)]
 pub struct Ports {
@@ -97,6 +100,8 @@ impl Daemon {
         let kek = Arc::new(kek);
         let passwords = Arc::new(LivePolicy::new(parts::password_policy(config)?));
         let hasher = parts::hash_pool(config, passwords.clone(), &ports)?;
+        let settings = settings::settings(config);
+        let limiter = MemoryLimiter::new(settings.limits.clone(), ports.clock.clone(), LIMIT_KEYS);
         let auth = Auth::new(
             Parts {
                 accounts: stores.accounts,
@@ -105,7 +110,7 @@ impl Daemon {
                 settings: stores.settings,
                 audit: stores.audit,
                 readiness: stores.readiness,
-                limiter: Arc::new(MemoryLimiter::new(ports.clock.clone())),
+                limiter: Arc::new(limiter),
                 passwords: passwords.clone(),
                 hasher: Arc::new(hasher),
                 signer: Arc::new(JwtSigner::new(parts::token_settings(config), kek.clone(), ports.random.clone())),
@@ -113,7 +118,7 @@ impl Daemon {
                 clock: ports.clock,
                 random: ports.random.clone(),
             },
-            settings::settings(config),
+            settings,
         );
         let instance = random_bytes::<8>(ports.random.as_ref()).iter().map(|byte| format!("{byte:02x}")).collect();
         let http = Arc::new(LiveOptions::new(parts::http_options(config)));

@@ -2,7 +2,7 @@
 
 use crate::{
     config::{Config, DatabasePlace, KekPlace},
-    crypto::{Kek, KekError},
+    crypto::kek::{Kek, KekError},
     daemon::StartError,
     domain::{clock::Random, key::KeyStore},
 };

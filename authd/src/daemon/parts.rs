@@ -93,7 +93,7 @@ pub(super) fn http_options(config: &Config) -> HttpOptions {
         trusted_proxies: server.trusted_proxies.clone(),
         client_ip_header: server.client_ip_header.as_str().to_owned(),
         cors_origins: server.cors_origins.iter().map(|origin| origin.as_str().to_owned()).collect(),
-        body_limit: usize::try_from(server.body_limit.bytes()).unwrap_or(usize::MAX),
+        body_limit: usize::try_from(server.body_limit.0).unwrap_or(usize::MAX),
         jwks_max_age_s: config.key.jwks_max_age.0.as_secs(),
         login_budget_ms: LOGIN_BUDGET_MS,
         other_budget_ms: OTHER_BUDGET_MS,

@@ -2,12 +2,9 @@
 
 use crate::{
     admin,
-    config::{Config, Loaded},
+    config::Config,
     daemon::{Daemon, Ports, StartError, anchor, control::Running, parts},
-    domain::{
-        audit::{Action, EventOutcome},
-        clock::SystemClock,
-    },
+    domain::audit::{Action, EventOutcome},
     http, jobs,
     lifecycle::{self, Inherited, Manager, Probe, Reload, Start},
     listener::{self, ListenerLimits},
