@@ -16,6 +16,7 @@ mod client;
 mod cors;
 mod device;
 mod error;
+mod finish;
 mod health;
 mod idempotency;
 mod json;
