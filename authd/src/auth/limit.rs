@@ -1,12 +1,13 @@
 //! Live limits: configured values, the operator's values above them, and what every instance does with both.
 
-use crate::auth::{Auth, Operator, OperatorRefusal, Refusal};
+use crate::auth::{Auth, Operator, OperatorRefusal};
 use crate::domain::{
     audit::Action,
     ladder::Ladder,
     limit::{LimitKey, Policy, PolicyName, PolicySet, PolicyValue},
     rotation::Shadow,
     setting::Setting,
+    store_error::StoreError,
 };
 use shared::id::UserId;
 use shared::{rate::Rate, time::Span};
@@ -117,10 +118,11 @@ impl Auth {
     /// Reads the stored settings and puts limits into force; every instance does so each second.
     ///
     /// # Errors
-    /// [`Refusal::Storage`]; the values in force stay.
-    pub async fn poll_settings(&self) -> Result<(), Refusal> {
+    /// [`StoreError`]; the values in force stay.
+    pub async fn poll_settings(&self) -> Result<(), StoreError> {
         let stored = self.parts.settings.all().await?;
         self.put_in_force(&stored);
+        self.follow_epoch(&stored);
         Ok(())
     }
 

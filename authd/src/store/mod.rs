@@ -1,1 +1,89 @@
-//! Two databases behind one text.
+//! Two databases behind one text: [`open`] gives the stores of the domain on SQLite or PostgreSQL.
+//!
+//! ```text
+//! open ─► Stores ─► session, account, key, setting, audit, readiness   one file a verb below each
+//!                      └─► on_tx!/on_read! (db) ─► sqlite_writer: group commit · postgres: a task a transaction
+//!                      └─► on_db! (dialect)     ─► one text, two drivers
+//! ```
+//! A store method is one transaction and writes the event it is given in it. Locks are taken in one order everywhere:
+//! the account's row, then session rows by id.
+
+mod account;
+mod account_break;
+mod account_create;
+mod account_list;
+mod audit;
+mod db;
+mod dialect;
+mod error;
+mod event;
+mod key;
+mod open;
+mod page;
+mod postgres;
+mod readiness;
+mod row;
+mod seal;
+mod session;
+mod session_end;
+mod session_feed;
+mod session_list;
+mod session_open;
+mod session_rotate;
+mod setting;
+mod sqlite_writer;
+mod sweep;
+
+pub use open::{OpenError, StoreOptions, open};
+
+use crate::domain::{
+    account::AccountStore,
+    audit::AuditLog,
+    key::KeyStore,
+    session::SessionStore,
+    setting::{Readiness, SettingStore},
+};
+use std::sync::Arc;
+
+/// Everything that is stored.
+#[derive(Clone)]
+pub struct Stores {
+    /// Accounts.
+    pub accounts: Arc<dyn AccountStore>,
+    /// Sessions.
+    pub sessions: Arc<dyn SessionStore>,
+    /// Signing keys and heartbeats.
+    pub keys: Arc<dyn KeyStore>,
+    /// Live settings.
+    pub settings: Arc<dyn SettingStore>,
+    /// Audit events.
+    pub audit: Arc<dyn AuditLog>,
+    /// Whether the database answers.
+    pub readiness: Arc<dyn Readiness>,
+    db: db::Db,
+}
+
+impl Stores {
+    fn on(db: db::Db) -> Self {
+        Self {
+            accounts: Arc::new(account::Accounts { db: db.clone() }),
+            sessions: Arc::new(session::Sessions { db: db.clone() }),
+            keys: Arc::new(key::Keys { db: db.clone() }),
+            settings: Arc::new(setting::Settings { db: db.clone() }),
+            audit: Arc::new(audit::Audit { db: db.clone() }),
+            readiness: Arc::new(readiness::Probe { db: db.clone() }),
+            db,
+        }
+    }
+
+    /// Waits for the changes under way, refuses new ones and closes the database. Call it last.
+    pub async fn close(&self) {
+        self.db.close().await;
+    }
+}
+
+impl std::fmt::Debug for Stores {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stores(…)")
+    }
+}

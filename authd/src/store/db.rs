@@ -1,0 +1,200 @@
+//! The two databases behind one handle: transactions that outlive their callers, and bounded reads.
+
+use crate::{
+    domain::{
+        clock::{Clock, Random, random_bytes},
+        outage::Outages,
+        store_error::StoreError,
+    },
+    store::{
+        error::{Stored, fault},
+        postgres,
+        sqlite_writer::Writer,
+    },
+};
+use shared::id::EventId;
+use sqlx::{PgConnection, PgPool, SqliteConnection, SqlitePool};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How long a bulk change may take; each of its statements keeps the ordinary bound.
+const BULK: Duration = Duration::from_secs(60);
+
+/// A connection to either database.
+pub(super) enum Conn<'c> {
+    /// The writer's connection, a reader's, or the only one of a database in memory.
+    Sqlite(&'c mut SqliteConnection),
+    /// A pooled connection.
+    Postgres(&'c mut PgConnection),
+}
+
+/// What a body of statements runs in.
+pub(super) struct Tx<'c> {
+    pub(super) conn: Conn<'c>,
+    pub(super) context: &'c Context,
+    /// A statement failed: nothing may be committed.
+    pub(super) failed: bool,
+    undone: bool,
+}
+
+/// What to do with a transaction whose body has returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Commit it.
+    Keep,
+    /// Roll it back.
+    Undo,
+}
+
+impl<'c> Tx<'c> {
+    pub(super) fn new(conn: Conn<'c>, context: &'c Context) -> Self {
+        Self { conn, context, failed: false, undone: false }
+    }
+
+    /// Nothing of this transaction is to stay, although its body returns an answer.
+    pub(super) fn undo(&mut self) {
+        self.undone = true;
+    }
+
+    /// What becomes of the transaction after its body returned `result`.
+    pub(super) fn settle<T>(&self, result: Stored<T>) -> (Stored<T>, Fate) {
+        match result {
+            Ok(_) if self.failed => (Err(StoreError::unavailable("a statement failed")), Fate::Undo),
+            Ok(answer) if self.undone => (Ok(answer), Fate::Undo),
+            Ok(answer) => (Ok(answer), Fate::Keep),
+            Err(error) => (Err(error), Fate::Undo),
+        }
+    }
+
+    /// An id for one more event of this operation.
+    pub(super) fn event_id(&self, at_ms: i64) -> EventId {
+        EventId::new(at_ms, random_bytes(self.context.random.as_ref()))
+    }
+}
+
+/// What every part of the store needs besides a connection.
+pub(super) struct Context {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) random: Arc<dyn Random>,
+    /// How long an ended session is remembered for verifiers, in milliseconds.
+    pub(super) revocation_keep_ms: i64,
+    pub(super) acquire_timeout: Duration,
+    pub(super) statement_timeout: Duration,
+    pub(super) outages: Mutex<Outages>,
+}
+
+impl Context {
+    /// Notes whether storage answered (R5).
+    fn track<T>(&self, result: Stored<T>) -> Stored<T> {
+        let now_ms = self.clock.now_ms();
+        let mut outages = self.outages.lock().unwrap_or_else(PoisonError::into_inner);
+        match &result {
+            Ok(_) | Err(StoreError::Corrupt(_)) => outages.answered(now_ms),
+            Err(StoreError::Unavailable(_) | StoreError::UnknownOutcome(_)) => outages.failed(now_ms),
+        }
+        drop(outages);
+        result
+    }
+}
+
+/// How long a transaction may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Budget {
+    /// Waiting for a connection plus one statement's bound.
+    Statement,
+    /// A minute: many bounded statements.
+    Bulk,
+}
+
+impl Budget {
+    pub(super) fn of(self, context: &Context) -> Duration {
+        match self {
+            Self::Statement => context.acquire_timeout + context.statement_timeout,
+            Self::Bulk => BULK,
+        }
+    }
+}
+
+/// The database, cheap to clone.
+#[derive(Clone)]
+pub(super) struct Db {
+    pub(super) backend: Backend,
+    pub(super) context: Arc<Context>,
+}
+
+/// Which database.
+#[derive(Clone)]
+pub(super) enum Backend {
+    /// One writer that commits in groups; readers beside it, or none for a database in memory.
+    Sqlite {
+        /// Commits.
+        writer: Writer,
+        /// Reads.
+        readers: Option<SqlitePool>,
+    },
+    /// A pool.
+    Postgres(PgPool),
+}
+
+impl Db {
+    /// One transaction: commits if the body returns `Ok` and did not undo it. It runs to its end even if the caller goes
+    /// away, and answers within its budget even if the database does not.
+    pub(super) async fn transact<T, F>(&self, budget: Budget, body: F) -> Stored<T>
+    where
+        T: Send + 'static,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
+    {
+        let result = match &self.backend {
+            Backend::Sqlite { writer, .. } => writer.write(&self.context, budget, body).await,
+            Backend::Postgres(pool) => postgres::transact(pool.clone(), self.context.clone(), budget, body).await,
+        };
+        self.context.track(result)
+    }
+
+    /// Statements that change nothing.
+    pub(super) async fn read<T, F>(&self, body: F) -> Stored<T>
+    where
+        T: Send + 'static,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
+    {
+        let context = self.context.as_ref();
+        let result = match &self.backend {
+            Backend::Sqlite { writer, readers: None } => writer.write(&self.context, Budget::Statement, body).await,
+            Backend::Sqlite { readers: Some(readers), .. } => {
+                tokio::time::timeout(Budget::Statement.of(context), read_sqlite(readers, context, body))
+                    .await
+                    .unwrap_or_else(|_| Err(StoreError::unavailable("the database did not answer in time")))
+            }
+            Backend::Postgres(pool) => postgres::read(pool, context, body).await,
+        };
+        self.context.track(result)
+    }
+
+    /// Waits for what is under way and closes the database.
+    pub(super) async fn close(&self) {
+        match &self.backend {
+            Backend::Sqlite { writer, readers } => {
+                writer.close().await;
+                if let Some(readers) = readers {
+                    readers.close().await;
+                }
+            }
+            Backend::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+async fn read_sqlite<T, F>(readers: &SqlitePool, context: &Context, body: F) -> Stored<T>
+where
+    F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>>,
+{
+    let mut conn = readers.acquire().await.map_err(fault)?;
+    let mut tx = Tx::new(Conn::Sqlite(&mut conn), context);
+    body(&mut tx).await
+}

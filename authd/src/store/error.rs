@@ -1,0 +1,24 @@
+//! Faults of the database in the words of the domain.
+
+use crate::domain::store_error::StoreError;
+
+/// A result that can only fail for storage.
+pub(super) type Stored<T> = Result<T, StoreError>;
+
+/// Sorts a fault: what does not read back is damage, all else means that the database could not be asked.
+pub(super) fn fault(error: sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::RowNotFound
+        | sqlx::Error::TypeNotFound { .. }
+        | sqlx::Error::ColumnIndexOutOfBounds { .. }
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::Decode(_) => StoreError::corrupt(error),
+        _ => StoreError::unavailable(error),
+    }
+}
+
+/// The fault of a COMMIT: it may have happened.
+pub(super) fn unknown(cause: impl std::fmt::Display) -> StoreError {
+    StoreError::UnknownOutcome(cause.to_string().into())
+}

@@ -1,0 +1,133 @@
+//! Writing audit events: always in the transaction of the change they describe.
+
+use crate::{
+    domain::{
+        audit::{Action, Actor, Event},
+        session::EndReason,
+        store_error::StoreError,
+    },
+    store::{
+        db::Tx,
+        dialect::{Dialect, on_built, on_db},
+        error::Stored,
+    },
+};
+use shared::id::SessionId;
+use sqlx::{Encode, QueryBuilder, Type, query_builder::Separated};
+
+/// Events in one statement: 16 values each must fit into 32 766 parameters.
+const CHUNK: usize = 500;
+
+/// An event as columns, in the order of `EVENT` of [`crate::store::dialect::word!`].
+struct Columns<'e> {
+    event: &'e Event,
+    actor_kind: &'static str,
+    actor_id: Option<&'e str>,
+    actor_uid: Option<i64>,
+    actor_login_uid: Option<i64>,
+    actor_pid: Option<i64>,
+    detail: String,
+}
+
+impl<'e> Columns<'e> {
+    fn of(event: &'e Event) -> Stored<Self> {
+        let (actor_kind, actor_id, uids) = match &event.actor {
+            Actor::Anonymous => ("anonymous", None, (None, None, None)),
+            Actor::User(id) => ("user", Some(id.as_str()), (None, None, None)),
+            Actor::Operator { uid, login_uid, pid } => {
+                ("operator", None, (Some(i64::from(*uid)), login_uid.map(i64::from), pid.map(i64::from)))
+            }
+            Actor::Job(name) => ("job", Some(*name), (None, None, None)),
+        };
+        let (actor_uid, actor_login_uid, actor_pid) = uids;
+        let mut facts: Vec<(&str, &str)> = event.detail.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        facts.sort_unstable();
+        let detail = serde_json::to_string(&facts).map_err(StoreError::corrupt)?;
+        Ok(Self { event, actor_kind, actor_id, actor_uid, actor_login_uid, actor_pid, detail })
+    }
+
+    fn target(&self) -> (Option<&'static str>, Option<&'e str>) {
+        self.event.target.as_ref().map(|target| (target.kind, target.id.as_str())).unzip()
+    }
+
+    fn network(&self) -> Option<&'e str> {
+        self.event.network.as_ref().map(|network| network.as_str())
+    }
+
+    fn device(&self) -> Option<&'e str> {
+        self.event.device.as_ref().map(|device| device.as_str())
+    }
+
+    fn push<DB>(&self, mut row: Separated<'_, DB, &'static str>)
+    where
+        DB: Dialect,
+        String: for<'q> Encode<'q, DB> + Type<DB>,
+        Option<String>: for<'q> Encode<'q, DB> + Type<DB>,
+        i64: for<'q> Encode<'q, DB> + Type<DB>,
+        Option<i64>: for<'q> Encode<'q, DB> + Type<DB>,
+    {
+        let text = |value: Option<&str>| value.map(str::to_owned);
+        let (target_kind, target_id) = self.target();
+        row.push_bind(self.event.id.as_str().to_owned()).push_bind(self.event.at_ms);
+        row.push_bind(self.event.action.as_str().to_owned()).push_bind(self.event.outcome.as_str().to_owned());
+        row.push_bind(self.event.reason.clone()).push_bind(self.actor_kind.to_owned());
+        row.push_bind(text(self.actor_id)).push_bind(self.actor_uid).push_bind(self.actor_login_uid);
+        row.push_bind(self.actor_pid).push_bind(text(target_kind)).push_bind(text(target_id));
+        row.push_bind(text(self.network())).push_bind(text(self.device()));
+        row.push_bind(self.event.request_id.clone()).push_bind(self.detail.clone());
+    }
+}
+
+/// Writes one event.
+pub(super) async fn write(tx: &mut Tx<'_>, event: &Event) -> Stored<()> {
+    let row = Columns::of(event)?;
+    let (target_kind, target_id) = row.target();
+    on_db!(tx, execute ["INSERT INTO event (" EVENT ")
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"](
+        event.id.as_str(), event.at_ms, event.action.as_str(), event.outcome.as_str(), event.reason.as_deref(),
+        row.actor_kind, row.actor_id, row.actor_uid, row.actor_login_uid, row.actor_pid, target_kind, target_id,
+        row.network(), row.device(), event.request_id.as_deref(), row.detail.as_str(),
+    ))?;
+    Ok(())
+}
+
+/// Writes several events.
+pub(super) async fn write_all(tx: &mut Tx<'_>, events: &[Event]) -> Stored<()> {
+    if let [event] = events {
+        return write(tx, event).await;
+    }
+    for chunk in events.chunks(CHUNK) {
+        let rows = chunk.iter().map(Columns::of).collect::<Stored<Vec<_>>>()?;
+        on_built!(tx, execute insert(&rows))?;
+    }
+    Ok(())
+}
+
+fn insert<DB>(rows: &[Columns<'_>]) -> QueryBuilder<DB>
+where
+    DB: Dialect,
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+    Option<String>: for<'q> Encode<'q, DB> + Type<DB>,
+    i64: for<'q> Encode<'q, DB> + Type<DB>,
+    Option<i64>: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    let mut query = QueryBuilder::new("INSERT INTO event (");
+    query.push(crate::store::dialect::EVENT).push(") ");
+    query.push_values(rows, |row, columns| columns.push(row));
+    query
+}
+
+/// The events of sessions that ended, made from the operation's own: each with an id of its own, the session as its
+/// target, and the operator's words kept where there are some.
+pub(super) fn of_ended(tx: &Tx<'_>, sessions: &[SessionId], why: EndReason, operation: &Event) -> Vec<Event> {
+    let reason = operation.reason.clone().unwrap_or_else(|| why.as_str().to_owned());
+    sessions
+        .iter()
+        .map(|session| {
+            let mut event = operation.clone().doing(Action::SessionRevoked).about("session", session.as_str());
+            event.id = tx.event_id(operation.at_ms);
+            event.outcome = crate::domain::audit::EventOutcome::Ok;
+            event.because(&reason).with("end_reason", why.as_str())
+        })
+        .collect()
+}

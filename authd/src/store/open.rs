@@ -1,0 +1,262 @@
+//! Opening the database: which one, waiting for it, bringing its schema up to date.
+
+use crate::{
+    domain::{
+        clock::{Clock, Random},
+        outage::Outages,
+    },
+    store::{
+        Stores,
+        db::{Backend, Context, Db},
+        sqlite_writer::{Kept, Writer},
+    },
+};
+use sqlx::{
+    ConnectOptions, Connection, PgPool, SqliteConnection, SqlitePool,
+    migrate::{MigrateError, Migrator},
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use std::{
+    fmt,
+    fs::{DirBuilder, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
+static POSTGRES: Migrator = sqlx::migrate!("../migrations/postgres");
+
+/// Connections that read SQLite beside its writer.
+const READERS: u32 = 4;
+/// Between two attempts to reach a database that is not there yet.
+const PAUSE: Duration = Duration::from_millis(200);
+/// A connection that was idle longer is asked whether it still works before it is used.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+
+/// Where the data is and how long to wait for it.
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// `sqlite:PATH`, `sqlite::memory:` or `postgres://…`.
+    pub url: String,
+    /// Connections to PostgreSQL; SQLite has one writer and four readers.
+    pub max_connections: u32,
+    /// How long a call waits for a connection.
+    pub acquire_timeout: Duration,
+    /// How long a statement may take.
+    pub statement_timeout: Duration,
+    /// How long to wait at start for a database that is not there yet.
+    pub start_timeout: Duration,
+    /// How long an ended session is remembered for verifiers, in milliseconds: the longest access token plus twice the
+    /// allowed difference of clocks.
+    pub revocation_keep_ms: i64,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+}
+
+impl fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL may hold a password.
+        f.write_str("StoreOptions(…)")
+    }
+}
+
+/// Why the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL names no database that authd knows.
+    #[error("the database URL is not usable: {0}")]
+    BadUrl(String),
+    /// The database did not answer before `start_timeout`.
+    #[error("the database did not come up in time: {0}")]
+    NeverCame(String),
+    /// The schema was made by a newer version of the program.
+    #[error("the schema of the database (migration {version}) is newer than this program; run the newer authd")]
+    NewerSchema {
+        /// The first migration that this program does not have.
+        version: i64,
+    },
+    /// The schema could not be brought up to date.
+    #[error("the schema of the database cannot be brought up to date: {0}")]
+    Migration(String),
+}
+
+/// What is wrong with one attempt.
+enum Failure {
+    /// Try again.
+    Transient(String),
+    /// Waiting does not help.
+    Final(OpenError),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Configuration(cause) => Self::Final(OpenError::BadUrl(cause.to_string())),
+            other => Self::Transient(other.to_string()),
+        }
+    }
+}
+
+impl From<MigrateError> for Failure {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::VersionMissing(version) => Self::Final(OpenError::NewerSchema { version }),
+            MigrateError::Execute(cause) => cause.into(),
+            other => Self::Final(OpenError::Migration(other.to_string())),
+        }
+    }
+}
+
+enum Place {
+    Memory,
+    File(PathBuf),
+    Server(Box<PgConnectOptions>),
+}
+
+/// Opens the database and brings its schema up to date, waiting for it until `start_timeout`.
+///
+/// # Errors
+/// [`OpenError`].
+pub async fn open(options: StoreOptions) -> Result<Stores, OpenError> {
+    let place = place(&options.url)?;
+    let context = Arc::new(Context {
+        clock: options.clock.clone(),
+        random: options.random.clone(),
+        revocation_keep_ms: options.revocation_keep_ms,
+        acquire_timeout: options.acquire_timeout,
+        statement_timeout: options.statement_timeout,
+        outages: Mutex::new(Outages::default()),
+    });
+    let last_failure = Mutex::new(String::from("no answer"));
+    let attempts = async {
+        loop {
+            match attempt(&place, &options, &context).await {
+                Ok(backend) => return Ok(backend),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Transient(cause)) => {
+                    tracing::warn!(%cause, "the database is not there yet");
+                    *last_failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = cause;
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    let backend = match tokio::time::timeout(options.start_timeout, attempts).await {
+        Ok(outcome) => outcome?,
+        Err(_) => {
+            let cause = last_failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+            return Err(OpenError::NeverCame(cause));
+        }
+    };
+    Ok(Stores::on(Db { backend, context }))
+}
+
+fn place(url: &str) -> Result<Place, OpenError> {
+    if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+        let options = PgConnectOptions::from_str(url).map_err(|error| OpenError::BadUrl(error.to_string()))?;
+        return Ok(Place::Server(Box::new(options.application_name("authd").disable_statement_logging())));
+    }
+    let Some(path) = url.strip_prefix("sqlite:") else {
+        return Err(OpenError::BadUrl("it begins with neither sqlite: nor postgres:".into()));
+    };
+    let path = path.strip_prefix("//").unwrap_or(path);
+    match path {
+        "" => Err(OpenError::BadUrl("sqlite: needs the path of a file".into())),
+        ":memory:" => Ok(Place::Memory),
+        path if path.contains('?') => Err(OpenError::BadUrl("sqlite: takes a path and no parameters".into())),
+        path => Ok(Place::File(PathBuf::from(path))),
+    }
+}
+
+async fn attempt(place: &Place, options: &StoreOptions, context: &Arc<Context>) -> Result<Backend, Failure> {
+    match place {
+        Place::Server(server) => open_postgres(server, options).await.map(Backend::Postgres),
+        Place::Memory => {
+            let sqlite = sqlite_options(options).in_memory(true);
+            let mut conn = sqlite.connect().await?;
+            migrate_sqlite(&mut conn).await?;
+            let writer = Writer::start(conn, sqlite, Kept::InMemory, context.clone());
+            Ok(Backend::Sqlite { writer, readers: None })
+        }
+        Place::File(path) => {
+            create_private(path).map_err(|error| Failure::Transient(format!("{}: {error}", path.display())))?;
+            let sqlite = sqlite_options(options)
+                .filename(path)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full);
+            let mut conn = sqlite.connect().await?;
+            migrate_sqlite(&mut conn).await?;
+            let readers = open_readers(sqlite.clone(), options).await?;
+            let writer = Writer::start(conn, sqlite, Kept::InFile, context.clone());
+            Ok(Backend::Sqlite { writer, readers: Some(readers) })
+        }
+    }
+}
+
+fn sqlite_options(options: &StoreOptions) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().foreign_keys(true).busy_timeout(options.statement_timeout).disable_statement_logging()
+}
+
+async fn open_readers(sqlite: SqliteConnectOptions, options: &StoreOptions) -> Result<SqlitePool, sqlx::Error> {
+    SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .acquire_timeout(options.acquire_timeout)
+        .test_before_acquire(false)
+        .connect_with(sqlite.read_only(true))
+        .await
+}
+
+/// Makes the file readable by its owner alone; SQLite gives the files beside it the same mode.
+fn create_private(path: &Path) -> io::Result<()> {
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
+/// Two daemons that start at once migrate one after the other: the schema changes inside one write transaction.
+async fn migrate_sqlite(conn: &mut SqliteConnection) -> Result<(), Failure> {
+    let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
+    SQLITE.run_direct(None, &mut *tx, false).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn open_postgres(server: &PgConnectOptions, options: &StoreOptions) -> Result<PgPool, Failure> {
+    // Another instance may be migrating: its lock is waited for without the bounds of ordinary statements.
+    let mut conn = server.connect().await?;
+    POSTGRES.run_direct(None, &mut conn, false).await?;
+    conn.close().await?;
+    let statement_ms = options.statement_timeout.as_millis().to_string();
+    let idle_ms = (options.statement_timeout + options.acquire_timeout).as_millis().saturating_mul(2).to_string();
+    let bounded = server.clone().options([
+        ("statement_timeout", statement_ms.as_str()),
+        ("lock_timeout", statement_ms.as_str()),
+        ("idle_in_transaction_session_timeout", idle_ms.as_str()),
+    ]);
+    let pool = PgPoolOptions::new()
+        .max_connections(options.max_connections.max(1))
+        .acquire_timeout(options.acquire_timeout)
+        .test_before_acquire(false)
+        .before_acquire(|conn, meta| {
+            Box::pin(async move {
+                if meta.idle_for > TRUSTED_IDLE {
+                    conn.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_with(bounded)
+        .await?;
+    Ok(pool)
+}

@@ -1,0 +1,140 @@
+//! [`SessionStore`] on both databases.
+
+use crate::{
+    domain::{
+        audit::Event,
+        page::{Page, PageRequest},
+        session::{
+            EndReason, LiveSession, NewSession, Opened, Revocation, Revoked, Rotate, Rotated, Session, SessionFilter,
+            SessionStore,
+        },
+        store_error::StoreError,
+        token::{Handle, TokenHash},
+    },
+    store::{
+        db::Db,
+        dialect::{on_db, on_read, on_tx},
+        error::Stored,
+        row::SessionRow,
+        session_end, session_feed, session_list, session_open,
+        session_rotate::{self, Attempt, Locked},
+        sweep,
+    },
+};
+use shared::id::SessionId;
+use std::sync::Arc;
+
+/// Sessions in the database.
+pub(super) struct Sessions {
+    pub(super) db: Db,
+}
+
+impl Sessions {
+    async fn attempt(&self, call: Arc<Rotate>, locked: Locked) -> Stored<Attempt> {
+        on_tx!(self.db, |tx| session_rotate::rotate(tx, &call, locked).await)
+    }
+}
+
+#[async_trait::async_trait]
+impl SessionStore for Sessions {
+    async fn open(&self, new: NewSession, events: Vec<Event>) -> Result<Opened, StoreError> {
+        on_tx!(self.db, |tx| session_open::open(tx, &new, &events).await)
+    }
+
+    async fn rotate(&self, rotate: Rotate) -> Result<Option<Rotated>, StoreError> {
+        let call = Arc::new(rotate);
+        if let Attempt::Done(rotated) = self.attempt(call.clone(), Locked::SessionOnly).await? {
+            return Ok(rotated);
+        }
+        match self.attempt(call, Locked::AccountFirst).await? {
+            Attempt::Done(rotated) => Ok(rotated),
+            Attempt::NeedsAccount => Err(StoreError::unavailable("the account could not be locked")),
+        }
+    }
+
+    async fn find(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        let id = id.clone();
+        let row: Option<SessionRow> = on_read!(self.db, |tx| {
+            let clock = tx.clock();
+            on_db!(tx, optional ["SELECT " SESSION ", " NOW " AS now_ms FROM session WHERE session.id = $2"](
+                clock, id.as_str(),
+            ))
+        })?;
+        row.map(|row| row.session()).transpose()
+    }
+
+    async fn find_by_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<Session>, StoreError> {
+        // Ids are lower-case base32: everything that starts with the prefix sorts before the prefix and a tilde.
+        let (from, to) = (prefix.to_owned(), format!("{prefix}~"));
+        let rows: Vec<SessionRow> = on_read!(self.db, |tx| {
+            let clock = tx.clock();
+            on_db!(tx, all ["SELECT " SESSION ", " NOW " AS now_ms FROM session
+                WHERE session.id >= $2 AND session.id < $3 ORDER BY session.id LIMIT $4"](
+                clock, from.as_str(), to.as_str(), i64::from(limit),
+            ))
+        })?;
+        rows.into_iter().map(|row| row.session()).collect()
+    }
+
+    async fn find_live(&self, id: &SessionId) -> Result<Option<LiveSession>, StoreError> {
+        let id = id.clone();
+        on_read!(self.db, |tx| {
+            let clock = tx.clock();
+            let row: Option<LiveRow> = on_db!(tx, optional ["SELECT " SESSION ", " NOW " AS now_ms,
+                (SELECT count(*) FROM account WHERE account.id = session.account_id
+                    AND account.disabled_ms IS NULL AND account.deleted_ms IS NULL) AS enabled
+                FROM session WHERE session.id = $2"](clock, id.as_str()))?;
+            let Some(LiveRow { row, enabled }) = row else { return Ok(None) };
+            let session = row.session()?;
+            Ok(Some(LiveSession { session, account_epoch: row.account_epoch, account_enabled: enabled > 0 }))
+        })
+    }
+
+    async fn find_by_handle(&self, handle: Handle) -> Result<Option<Session>, StoreError> {
+        let row: Option<SessionRow> = on_read!(self.db, |tx| {
+            let clock = tx.clock();
+            on_db!(tx, optional ["SELECT " SESSION ", " NOW " AS now_ms FROM session WHERE session.handle = $2"](
+                clock, handle.0.as_slice(),
+            ))
+        })?;
+        row.map(|row| row.session()).transpose()
+    }
+
+    async fn is_current(&self, handle: Handle, token: TokenHash) -> Result<bool, StoreError> {
+        on_read!(self.db, |tx| {
+            let clock = tx.clock();
+            let row: Option<(String,)> = on_db!(tx, optional ["SELECT session.id FROM session
+                WHERE session.handle = $2 AND session.cur_hash = $3 AND " LIVE](
+                clock, handle.0.as_slice(), token.0.as_slice(),
+            ))?;
+            Ok(row.is_some())
+        })
+    }
+
+    async fn list(&self, filter: SessionFilter, page: PageRequest) -> Result<Page<Session>, StoreError> {
+        on_read!(self.db, |tx| session_list::list(tx, &filter, &page).await)
+    }
+
+    async fn count_live(&self, filter: SessionFilter) -> Result<u64, StoreError> {
+        on_read!(self.db, |tx| session_list::count_live(tx, &filter).await)
+    }
+
+    async fn revoke(&self, filter: SessionFilter, why: EndReason, event: Event) -> Result<Revoked, StoreError> {
+        on_tx!(self.db, bulk | tx | session_end::revoke(tx, &filter, why, &event).await)
+    }
+
+    async fn revocations(&self, cursor: i64) -> Result<(Vec<Revocation>, i64), StoreError> {
+        on_read!(self.db, |tx| session_feed::since(tx, cursor).await)
+    }
+
+    async fn sweep(&self, grace_ms: i64, keyed_grace_ms: i64, batch: u32) -> Result<u64, StoreError> {
+        on_tx!(self.db, |tx| sweep::sweep(tx, grace_ms, keyed_grace_ms, batch).await)
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct LiveRow {
+    #[sqlx(flatten)]
+    row: SessionRow,
+    enabled: i64,
+}

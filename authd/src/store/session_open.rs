@@ -1,0 +1,97 @@
+//! Opening a session: the account's row first, then room under the cap, then the row (R11).
+
+use crate::{
+    domain::{
+        audit::Event,
+        session::{EndReason, NewSession, OnLimit, Opened},
+    },
+    store::{
+        db::Tx,
+        dialect::on_db,
+        error::Stored,
+        event,
+        row::{json_list, session_ids},
+        session_end,
+    },
+};
+use shared::id::SessionId;
+
+/// Opens a session and writes `events`, or undoes the transaction and says why not.
+pub(super) async fn open(tx: &mut Tx<'_>, new: &NewSession, events: &[Event]) -> Stored<Opened> {
+    let Some(now_ms) = lock_for_login(tx, new).await? else {
+        tx.undo();
+        return Ok(Opened::AccountChanged);
+    };
+    let Some(evicted) = make_room(tx, new, events).await? else {
+        tx.undo();
+        return Ok(Opened::Full);
+    };
+    for event in events {
+        event::write(tx, event).await?;
+    }
+    insert(tx, new, now_ms, evicted).await
+}
+
+/// The first session of an account that this transaction has made: there is nothing to make room for, and the caller
+/// writes the events.
+pub(super) async fn open_first(tx: &mut Tx<'_>, new: &NewSession) -> Stored<Opened> {
+    match lock_for_login(tx, new).await? {
+        Some(now_ms) => insert(tx, new, now_ms, Vec::new()).await,
+        None => Ok(Opened::AccountChanged),
+    }
+}
+
+/// Locks the account's row, sets the time of the last login and returns it; `None` when the account may not log in.
+///
+/// The row is updated at once rather than shared-locked first: two logins that share a lock and then both want to write
+/// would wait for each other for ever.
+async fn lock_for_login(tx: &mut Tx<'_>, new: &NewSession) -> Stored<Option<i64>> {
+    let clock = tx.clock();
+    let locked: Option<(i64,)> = on_db!(tx, optional ["UPDATE account SET last_login_ms = " NOW "
+        WHERE account.id = $2 AND account.epoch = $3 AND account.disabled_ms IS NULL AND account.deleted_ms IS NULL
+        RETURNING last_login_ms"](clock, new.account.as_str(), new.account_epoch))?;
+    Ok(locked.map(|(now_ms,)| now_ms))
+}
+
+async fn insert(tx: &mut Tx<'_>, new: &NewSession, created_ms: i64, evicted: Vec<SessionId>) -> Stored<Opened> {
+    let expires_ms = created_ms.saturating_add(new.absolute_ms);
+    let idle_expires_ms = created_ms.saturating_add(new.idle_ms).min(expires_ms);
+    on_db!(tx, execute ["INSERT INTO session (id, account_id, handle, cur_hash, idle_expires_ms, expires_ms, epoch,
+        transport, network, device, amr, created_ms)
+        VALUES ($1, $2, $3, $4, $5, $6, " EPOCH ", $7, $8, $9, $10, $11)"](
+        new.id.as_str(), new.account.as_str(), new.handle.0.as_slice(), new.token.0.as_slice(),
+        idle_expires_ms, expires_ms, new.transport.as_str(),
+        new.origin.network.as_ref().map(|network| network.as_str()),
+        new.origin.device.as_ref().map(|device| device.as_str()),
+        new.amr.join(" "), created_ms,
+    ))?;
+    Ok(Opened::Opened { created_ms, idle_expires_ms, expires_ms, evicted })
+}
+
+/// Ends as many of the account's live sessions as the cap wants gone; `None` when the cap refuses instead.
+async fn make_room(tx: &mut Tx<'_>, new: &NewSession, events: &[Event]) -> Stored<Option<Vec<SessionId>>> {
+    let clock = tx.clock();
+    let (live,): (i64,) = on_db!(tx, one ["SELECT count(*) FROM session
+        WHERE session.account_id = $2 AND " LIVE](clock, new.account.as_str()))?;
+    let over = live.saturating_add(1).saturating_sub(i64::from(new.cap.max.max(1)));
+    if over <= 0 {
+        return Ok(Some(Vec::new()));
+    }
+    if new.cap.on_limit == OnLimit::Refuse {
+        return Ok(None);
+    }
+    let oldest: Vec<(String,)> = on_db!(tx, all ["SELECT session.id FROM session
+        WHERE session.account_id = $2 AND " LIVE "
+        ORDER BY (session.rotated_ms IS NOT NULL), COALESCE(session.rotated_ms, session.created_ms), session.id
+        LIMIT $3"](clock, new.account.as_str(), over))?;
+    // Chosen by age, locked by id: the order in which everybody locks sessions.
+    let ids = json_list(oldest.iter().map(|(id,)| id.as_str()));
+    let locked = on_db!(tx, all ["SELECT session.id FROM session
+        WHERE session.id IN " IDS " AND " LIVE " ORDER BY session.id" LOCK](clock, ids.as_str()))?;
+    let evicted = session_ids(locked)?;
+    if let Some(event) = events.last() {
+        let operation = Event { reason: None, ..event.clone() };
+        session_end::end_with_events(tx, &evicted, EndReason::Evicted, &operation).await?;
+    }
+    Ok(Some(evicted))
+}

@@ -1,0 +1,228 @@
+//! The one writer of SQLite: changes that wait at the same moment share a transaction and its fsync.
+//!
+//! Each change runs in a savepoint of its own and is answered after the shared commit. A change that fails or is undone
+//! leaves the others alone; if SQLite gave up the whole transaction (`FULL` and I/O errors may do that), its savepoint
+//! is gone, the next savepoint statement says so, and everybody in the group is told that nothing happened.
+
+use crate::{
+    domain::store_error::StoreError,
+    store::{
+        db::{BoxFuture, Budget, Conn, Context, Fate, Tx},
+        error::{Stored, fault, unknown},
+    },
+};
+use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+/// Changes that may wait for the writer; beyond, a caller waits for its place and is refused in the end.
+const QUEUE: usize = 1024;
+/// Changes that may share a commit.
+const GROUP: usize = 64;
+
+/// A change in the queue: it keeps its own answer, so that the writer needs no type parameter.
+trait Work: Send {
+    fn run<'a>(&'a mut self, conn: &'a mut SqliteConnection, context: &'a Context) -> BoxFuture<'a, Fate>;
+    /// Tells the caller; `shared` is how the common transaction ended.
+    fn answer(self: Box<Self>, shared: Stored<()>);
+}
+
+struct Job<T, F> {
+    body: Option<F>,
+    result: Option<Stored<T>>,
+    caller: oneshot::Sender<Stored<T>>,
+}
+
+impl<T, F> Work for Job<T, F>
+where
+    T: Send,
+    F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send,
+{
+    fn run<'a>(&'a mut self, conn: &'a mut SqliteConnection, context: &'a Context) -> BoxFuture<'a, Fate> {
+        Box::pin(async move {
+            let Some(body) = self.body.take() else { return Fate::Undo };
+            let mut tx = Tx::new(Conn::Sqlite(conn), context);
+            let result = body(&mut tx).await;
+            let (result, fate) = tx.settle(result);
+            self.result = Some(result);
+            fate
+        })
+    }
+
+    fn answer(self: Box<Self>, shared: Stored<()>) {
+        let result = match (self.result, shared) {
+            (Some(Err(error)), _) | (_, Err(error)) => Err(error),
+            (Some(Ok(answer)), Ok(())) => Ok(answer),
+            (None, Ok(())) => Err(StoreError::unavailable("the change was not run")),
+        };
+        // The caller may have left; the change stands all the same.
+        let _ = caller_left(self.caller.send(result));
+    }
+}
+
+fn caller_left<T>(sent: Result<(), T>) -> bool {
+    sent.is_err()
+}
+
+enum Message {
+    Work(Box<dyn Work>),
+    Close,
+}
+
+/// The handle of the writer; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Writer {
+    queue: mpsc::Sender<Message>,
+    task: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+/// Whether a connection may be closed and opened again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// In a file.
+    InFile,
+    /// In memory: the data lives as long as the connection.
+    InMemory,
+}
+
+impl Writer {
+    /// Starts the writer on its own connection.
+    pub(super) fn start(
+        conn: SqliteConnection,
+        options: SqliteConnectOptions,
+        kept: Kept,
+        context: Arc<Context>,
+    ) -> Self {
+        let (queue, inbox) = mpsc::channel(QUEUE);
+        let lane = Lane { conn: Some(conn), options, kept, context };
+        #[expect(clippy::disallowed_methods, reason = "the writer owns the database; close waits for it")]
+        let task = tokio::spawn(lane.serve(inbox));
+        Self { queue, task: Arc::new(Mutex::new(Some(task))) }
+    }
+
+    /// Queues a change and waits for its group's commit.
+    pub(super) async fn write<T, F>(&self, context: &Context, budget: Budget, body: F) -> Stored<T>
+    where
+        T: Send + 'static,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
+    {
+        let (caller, answer) = oneshot::channel();
+        let job = Message::Work(Box::new(Job { body: Some(body), result: None, caller }));
+        match tokio::time::timeout(context.acquire_timeout, self.queue.send(job)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(StoreError::unavailable("the writer has stopped")),
+            Err(_) => return Err(StoreError::unavailable("too many changes wait for the writer")),
+        }
+        match tokio::time::timeout(budget.of(context), answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(unknown("the writer has stopped")),
+            Err(_) => Err(unknown("the writer did not answer in time")),
+        }
+    }
+
+    /// Finishes what is queued and closes the connection.
+    pub(super) async fn close(&self) {
+        if self.queue.send(Message::Close).await.is_err() {
+            return;
+        }
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, "the writer of the database died");
+        }
+    }
+}
+
+struct Lane {
+    conn: Option<SqliteConnection>,
+    options: SqliteConnectOptions,
+    kept: Kept,
+    context: Arc<Context>,
+}
+
+impl Lane {
+    async fn serve(mut self, mut inbox: mpsc::Receiver<Message>) {
+        let mut messages = Vec::with_capacity(GROUP);
+        let mut group = Vec::with_capacity(GROUP);
+        let mut closing = false;
+        while !closing && inbox.recv_many(&mut messages, GROUP).await > 0 {
+            for message in messages.drain(..) {
+                match message {
+                    Message::Work(job) => group.push(job),
+                    Message::Close => closing = true,
+                }
+            }
+            if closing {
+                inbox.close();
+            }
+            let shared = self.commit(&mut group).await;
+            for job in group.drain(..) {
+                job.answer(shared.clone());
+            }
+        }
+        if let Some(conn) = self.conn.take()
+            && let Err(error) = conn.close().await
+        {
+            tracing::warn!(%error, "the database did not close cleanly");
+        }
+    }
+
+    async fn commit(&mut self, group: &mut [Box<dyn Work>]) -> Stored<()> {
+        let context = self.context.clone();
+        let conn = self.connection().await?;
+        let shared = commit_group(conn, &context, group).await;
+        if let Err(error) = &shared {
+            tracing::error!(%error, changes = group.len(), "a group of changes was not committed");
+            self.recover().await;
+        }
+        shared
+    }
+
+    async fn connection(&mut self) -> Stored<&mut SqliteConnection> {
+        if self.conn.is_none() {
+            self.conn = Some(self.options.connect().await.map_err(fault)?);
+        }
+        self.conn.as_mut().ok_or_else(|| StoreError::unavailable("no connection"))
+    }
+
+    /// Leaves no transaction open, whatever state the connection is in.
+    async fn recover(&mut self) {
+        match (self.kept, self.conn.take()) {
+            (Kept::InFile, Some(conn)) => {
+                // Closing rolls back; the next group opens the file again.
+                if let Err(error) = conn.close().await {
+                    tracing::warn!(%error, "the database did not close cleanly");
+                }
+            }
+            (Kept::InMemory, Some(mut conn)) => {
+                // An error only says that SQLite has rolled back by itself.
+                let _ = run(&mut conn, "ROLLBACK").await.is_err();
+                self.conn = Some(conn);
+            }
+            (_, None) => {}
+        }
+    }
+}
+
+async fn commit_group(conn: &mut SqliteConnection, context: &Context, group: &mut [Box<dyn Work>]) -> Stored<()> {
+    if group.is_empty() {
+        return Ok(());
+    }
+    run(conn, "BEGIN IMMEDIATE").await.map_err(fault)?;
+    for job in group {
+        run(conn, "SAVEPOINT change").await.map_err(fault)?;
+        if job.run(conn, context).await == Fate::Undo {
+            run(conn, "ROLLBACK TO change").await.map_err(fault)?;
+        }
+        run(conn, "RELEASE change").await.map_err(fault)?;
+    }
+    run(conn, "COMMIT").await.map_err(unknown)
+}
+
+async fn run(conn: &mut SqliteConnection, statement: &'static str) -> Result<(), sqlx::Error> {
+    sqlx::query(statement).execute(conn).await.map(|_| ())
+}

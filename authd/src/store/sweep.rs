@@ -1,0 +1,37 @@
+//! Erasing what has outlived its use: seals after their grace, revocations, idempotency rows, resets.
+
+use crate::{
+    domain::outage::MAX_EXTENSION_MS,
+    store::{db::Tx, dialect::on_db, error::Stored},
+};
+
+/// Erases at most `batch` of each kind and returns how many went. A seal outlives its grace by as much as an outage may
+/// add to it (R5). Rows that somebody holds are left for the next time, so this never waits.
+pub(super) async fn sweep(tx: &mut Tx<'_>, grace_ms: i64, keyed_grace_ms: i64, batch: u32) -> Stored<u64> {
+    let clock = tx.clock();
+    let batch = i64::from(batch);
+    let plain_ms = grace_ms.saturating_add(MAX_EXTENSION_MS);
+    let keyed_ms = keyed_grace_ms.max(grace_ms).saturating_add(MAX_EXTENSION_MS);
+    let plain = on_db!(tx, execute ["UPDATE session SET sealed = NULL, sealed_keying = NULL WHERE session.id IN (
+        SELECT session.id FROM session WHERE session.sealed IS NOT NULL AND session.sealed_keying = 'plain'
+        AND session.rotated_ms < " NOW " - $2 ORDER BY session.rotated_ms LIMIT $3" SKIP_LOCKED ")"](
+        clock, plain_ms, batch,
+    ))?;
+    let keyed = on_db!(tx, execute ["UPDATE session SET sealed = NULL, sealed_keying = NULL WHERE session.id IN (
+        SELECT session.id FROM session WHERE session.sealed IS NOT NULL AND session.sealed_keying = 'keyed'
+        AND session.rotated_ms < " NOW " - $2 ORDER BY session.rotated_ms LIMIT $3" SKIP_LOCKED ")"](
+        clock, keyed_ms, batch,
+    ))?;
+    let revocations = on_db!(tx, execute ["DELETE FROM revocation WHERE revocation.seq IN (
+        SELECT revocation.seq FROM revocation WHERE revocation.forget_ms < " NOW " LIMIT $2" SKIP_LOCKED ")"](
+        clock, batch,
+    ))?;
+    let tags = on_db!(tx, execute ["DELETE FROM idempotency WHERE (idempotency.scope, idempotency.tag) IN (
+        SELECT idempotency.scope, idempotency.tag FROM idempotency WHERE idempotency.expires_ms < " NOW "
+        LIMIT $2" SKIP_LOCKED ")"](clock, batch))?;
+    let resets = on_db!(tx, execute ["DELETE FROM reset WHERE reset.account_id IN (
+        SELECT reset.account_id FROM reset WHERE reset.expires_ms < " NOW " LIMIT $2" SKIP_LOCKED ")"](
+        clock, batch,
+    ))?;
+    Ok(plain + keyed + revocations + tags + resets)
+}

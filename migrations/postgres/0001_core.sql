@@ -1,0 +1,232 @@
+-- The core tables. Times are Unix milliseconds; a state is the time at which it began, NULL while it has not.
+
+CREATE TABLE tenant (
+    id         TEXT COLLATE "C" PRIMARY KEY,
+    created_ms BIGINT NOT NULL
+);
+INSERT INTO tenant (id, created_ms) VALUES ('default', 0);
+
+-- A deleted account stays as a tombstone: its id is never used again, its names are gone.
+CREATE TABLE account (
+    id            TEXT COLLATE "C" PRIMARY KEY,
+    tenant_id     TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    epoch         BIGINT NOT NULL DEFAULT 0,
+    created_ms    BIGINT NOT NULL,
+    last_login_ms BIGINT,
+    disabled_ms   BIGINT,
+    deleted_ms    BIGINT
+);
+CREATE INDEX account_created ON account (created_ms, id);
+
+CREATE TABLE identifier (
+    tenant_id   TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    kind        TEXT NOT NULL,
+    canonical   TEXT NOT NULL,
+    display     TEXT NOT NULL,
+    account_id  TEXT COLLATE "C" NOT NULL REFERENCES account (id),
+    created_ms  BIGINT NOT NULL,
+    verified_ms BIGINT,
+    primary_ms  BIGINT,
+    PRIMARY KEY (tenant_id, kind, canonical)
+);
+CREATE UNIQUE INDEX identifier_primary ON identifier (account_id, kind) WHERE primary_ms IS NOT NULL;
+CREATE INDEX identifier_account ON identifier (account_id);
+
+CREATE TABLE credential (
+    id           TEXT COLLATE "C" PRIMARY KEY,
+    tenant_id    TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    account_id   TEXT COLLATE "C" NOT NULL REFERENCES account (id),
+    kind         TEXT NOT NULL,
+    data         TEXT NOT NULL,
+    label        TEXT,
+    created_ms   BIGINT NOT NULL,
+    last_used_ms BIGINT
+);
+CREATE INDEX credential_account ON credential (account_id);
+CREATE UNIQUE INDEX credential_one_password ON credential (account_id) WHERE kind = 'password';
+
+-- A session is a family of refresh tokens: the current one, its parent, and the successor sealed for the parent.
+CREATE TABLE session (
+    id                TEXT COLLATE "C" PRIMARY KEY,
+    tenant_id         TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    account_id        TEXT COLLATE "C" NOT NULL REFERENCES account (id),
+    handle            BYTEA NOT NULL,
+    generation        BIGINT NOT NULL DEFAULT 0,
+    cur_hash          BYTEA NOT NULL,
+    prev_hash         BYTEA,
+    rotated_ms        BIGINT,
+    access_expires_ms BIGINT,
+    sealed            BYTEA,
+    sealed_keying     TEXT,
+    retries           BIGINT NOT NULL DEFAULT 0,
+    idle_expires_ms   BIGINT NOT NULL,
+    expires_ms        BIGINT NOT NULL,
+    revoked_ms        BIGINT,
+    end_reason        TEXT,
+    epoch             BIGINT NOT NULL,
+    transport         TEXT NOT NULL,
+    rate_tat_us       BIGINT NOT NULL DEFAULT 0,
+    network           TEXT,
+    device            TEXT,
+    strays            BIGINT NOT NULL DEFAULT 0,
+    stray_generation  BIGINT NOT NULL DEFAULT 0,
+    amr               TEXT NOT NULL,
+    created_ms        BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX session_handle ON session (handle);
+CREATE INDEX session_account ON session (account_id, revoked_ms);
+CREATE INDEX session_created ON session (created_ms, id);
+CREATE INDEX session_sealed ON session (rotated_ms) WHERE sealed IS NOT NULL;
+
+CREATE TABLE device (
+    id           TEXT COLLATE "C" PRIMARY KEY,
+    tenant_id    TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    account_id   TEXT COLLATE "C" NOT NULL REFERENCES account (id),
+    token_hash   BYTEA NOT NULL UNIQUE,
+    summary      TEXT,
+    created_ms   BIGINT NOT NULL,
+    last_used_ms BIGINT,
+    expires_ms   BIGINT NOT NULL
+);
+CREATE INDEX device_account ON device (account_id);
+
+CREATE TABLE throttle (
+    tenant_id  TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    policy     TEXT NOT NULL,
+    bucket     TEXT NOT NULL,
+    count      BIGINT NOT NULL DEFAULT 0,
+    changed_ms BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id, policy, bucket)
+);
+
+CREATE TABLE reset (
+    account_id TEXT COLLATE "C" PRIMARY KEY REFERENCES account (id),
+    tenant_id  TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    token_hash BYTEA NOT NULL UNIQUE,
+    created_ms BIGINT NOT NULL,
+    expires_ms BIGINT NOT NULL
+);
+
+CREATE TABLE idempotency (
+    tenant_id  TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    scope      TEXT NOT NULL,
+    tag        BYTEA NOT NULL,
+    account_id TEXT COLLATE "C" NOT NULL,
+    created_ms BIGINT NOT NULL,
+    expires_ms BIGINT NOT NULL,
+    PRIMARY KEY (tenant_id, scope, tag)
+);
+CREATE INDEX idempotency_expires ON idempotency (expires_ms);
+CREATE INDEX idempotency_account ON idempotency (account_id);
+
+CREATE TABLE signing_key (
+    id               TEXT COLLATE "C" PRIMARY KEY,
+    tenant_id        TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    algorithm        TEXT NOT NULL,
+    state            TEXT NOT NULL,
+    public           BYTEA NOT NULL,
+    wrapped          BYTEA NOT NULL,
+    created_ms       BIGINT NOT NULL,
+    promote_after_ms BIGINT,
+    activated_ms     BIGINT,
+    retiring_ms      BIGINT,
+    ended_ms         BIGINT
+);
+CREATE UNIQUE INDEX signing_key_one_staged ON signing_key (tenant_id) WHERE state = 'staged';
+CREATE UNIQUE INDEX signing_key_one_active ON signing_key (tenant_id) WHERE state = 'active';
+
+-- The audit log. `seq` and `hash` are filled once, after the commit, by the sealer.
+CREATE TABLE event (
+    id              TEXT COLLATE "C" PRIMARY KEY,
+    tenant_id       TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    seq             BIGINT,
+    hash            BYTEA,
+    at_ms           BIGINT NOT NULL,
+    action          TEXT COLLATE "C" NOT NULL,
+    outcome         TEXT NOT NULL,
+    reason          TEXT,
+    actor_kind      TEXT NOT NULL,
+    actor_id        TEXT COLLATE "C",
+    actor_uid       BIGINT,
+    actor_login_uid BIGINT,
+    actor_pid       BIGINT,
+    target_kind     TEXT,
+    target_id       TEXT COLLATE "C",
+    network         TEXT,
+    device          TEXT,
+    request_id      TEXT,
+    detail          TEXT NOT NULL
+);
+CREATE UNIQUE INDEX event_seq ON event (seq) WHERE seq IS NOT NULL;
+CREATE INDEX event_unsealed ON event (id) WHERE seq IS NULL;
+CREATE INDEX event_at ON event (at_ms, id);
+CREATE INDEX event_target ON event (target_id, at_ms);
+
+CREATE FUNCTION event_sealed_once() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    bare event := NEW;
+BEGIN
+    bare.seq := NULL;
+    bare.hash := NULL;
+    IF OLD.seq IS NULL AND OLD.hash IS NULL AND NEW.seq IS NOT NULL AND NEW.hash IS NOT NULL
+        AND bare IS NOT DISTINCT FROM OLD THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'an event is sealed once and never changed';
+END;
+$$;
+CREATE TRIGGER event_sealed_once BEFORE UPDATE ON event FOR EACH ROW EXECUTE FUNCTION event_sealed_once();
+CREATE FUNCTION event_kept() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'an event is never deleted';
+END;
+$$;
+CREATE TRIGGER event_kept BEFORE DELETE ON event FOR EACH ROW EXECUTE FUNCTION event_kept();
+CREATE TRIGGER event_kept_all BEFORE TRUNCATE ON event FOR EACH STATEMENT EXECUTE FUNCTION event_kept();
+
+-- The end of the audit chain, moved by compare-and-set.
+CREATE TABLE chain_head (
+    name      TEXT PRIMARY KEY,
+    tenant_id TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    seq       BIGINT NOT NULL,
+    hash      BYTEA NOT NULL
+);
+INSERT INTO chain_head (name, seq, hash) VALUES ('audit', 0, decode(repeat('00', 32), 'hex'));
+
+-- Sessions that ended, for the memory of every instance. `seq` is taken before the commit, so readers go by `txid`.
+CREATE TABLE revocation (
+    seq        BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant_id  TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    txid       BIGINT NOT NULL DEFAULT (pg_current_xact_id()::text::bigint),
+    session_id TEXT COLLATE "C" NOT NULL,
+    at_ms      BIGINT NOT NULL,
+    forget_ms  BIGINT NOT NULL
+);
+CREATE INDEX revocation_txid ON revocation (txid);
+CREATE INDEX revocation_forget ON revocation (forget_ms);
+
+CREATE TABLE setting (
+    tenant_id  TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    name       TEXT NOT NULL,
+    value      TEXT NOT NULL,
+    version    BIGINT NOT NULL,
+    changed_ms BIGINT NOT NULL,
+    changed_by TEXT NOT NULL,
+    expires_ms BIGINT,
+    PRIMARY KEY (tenant_id, name)
+);
+
+CREATE TABLE instance (
+    name      TEXT PRIMARY KEY,
+    tenant_id TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    beat_ms   BIGINT NOT NULL,
+    serving   TEXT NOT NULL
+);
+
+-- One row that readiness writes to: a database that can be read but not written is not ready.
+CREATE TABLE probe (
+    name      TEXT PRIMARY KEY,
+    tenant_id TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    at_ms     BIGINT NOT NULL
+);
+INSERT INTO probe (name, at_ms) VALUES ('ready', 0);

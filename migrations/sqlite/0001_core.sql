@@ -1,0 +1,229 @@
+-- The core tables. Times are Unix milliseconds; a state is the time at which it began, NULL while it has not.
+
+CREATE TABLE tenant (
+    id         TEXT PRIMARY KEY,
+    created_ms INTEGER NOT NULL
+) STRICT;
+INSERT INTO tenant (id, created_ms) VALUES ('default', 0);
+
+-- A deleted account stays as a tombstone: its id is never used again, its names are gone.
+CREATE TABLE account (
+    id            TEXT PRIMARY KEY,
+    tenant_id     TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    epoch         INTEGER NOT NULL DEFAULT 0,
+    created_ms    INTEGER NOT NULL,
+    last_login_ms INTEGER,
+    disabled_ms   INTEGER,
+    deleted_ms    INTEGER
+) STRICT;
+CREATE INDEX account_created ON account (created_ms, id);
+
+CREATE TABLE identifier (
+    tenant_id   TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    kind        TEXT NOT NULL,
+    canonical   TEXT NOT NULL,
+    display     TEXT NOT NULL,
+    account_id  TEXT NOT NULL REFERENCES account (id),
+    created_ms  INTEGER NOT NULL,
+    verified_ms INTEGER,
+    primary_ms  INTEGER,
+    PRIMARY KEY (tenant_id, kind, canonical)
+) STRICT;
+CREATE UNIQUE INDEX identifier_primary ON identifier (account_id, kind) WHERE primary_ms IS NOT NULL;
+CREATE INDEX identifier_account ON identifier (account_id);
+
+CREATE TABLE credential (
+    id           TEXT PRIMARY KEY,
+    tenant_id    TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    account_id   TEXT NOT NULL REFERENCES account (id),
+    kind         TEXT NOT NULL,
+    data         TEXT NOT NULL,
+    label        TEXT,
+    created_ms   INTEGER NOT NULL,
+    last_used_ms INTEGER
+) STRICT;
+CREATE INDEX credential_account ON credential (account_id);
+CREATE UNIQUE INDEX credential_one_password ON credential (account_id) WHERE kind = 'password';
+
+-- A session is a family of refresh tokens: the current one, its parent, and the successor sealed for the parent.
+CREATE TABLE session (
+    id                TEXT PRIMARY KEY,
+    tenant_id         TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    account_id        TEXT NOT NULL REFERENCES account (id),
+    handle            BLOB NOT NULL,
+    generation        INTEGER NOT NULL DEFAULT 0,
+    cur_hash          BLOB NOT NULL,
+    prev_hash         BLOB,
+    rotated_ms        INTEGER,
+    access_expires_ms INTEGER,
+    sealed            BLOB,
+    sealed_keying     TEXT,
+    retries           INTEGER NOT NULL DEFAULT 0,
+    idle_expires_ms   INTEGER NOT NULL,
+    expires_ms        INTEGER NOT NULL,
+    revoked_ms        INTEGER,
+    end_reason        TEXT,
+    epoch             INTEGER NOT NULL,
+    transport         TEXT NOT NULL,
+    rate_tat_us       INTEGER NOT NULL DEFAULT 0,
+    network           TEXT,
+    device            TEXT,
+    strays            INTEGER NOT NULL DEFAULT 0,
+    stray_generation  INTEGER NOT NULL DEFAULT 0,
+    amr               TEXT NOT NULL,
+    created_ms        INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX session_handle ON session (handle);
+CREATE INDEX session_account ON session (account_id, revoked_ms);
+CREATE INDEX session_created ON session (created_ms, id);
+CREATE INDEX session_sealed ON session (rotated_ms) WHERE sealed IS NOT NULL;
+
+CREATE TABLE device (
+    id           TEXT PRIMARY KEY,
+    tenant_id    TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    account_id   TEXT NOT NULL REFERENCES account (id),
+    token_hash   BLOB NOT NULL UNIQUE,
+    summary      TEXT,
+    created_ms   INTEGER NOT NULL,
+    last_used_ms INTEGER,
+    expires_ms   INTEGER NOT NULL
+) STRICT;
+CREATE INDEX device_account ON device (account_id);
+
+CREATE TABLE throttle (
+    tenant_id  TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    policy     TEXT NOT NULL,
+    bucket     TEXT NOT NULL,
+    count      INTEGER NOT NULL DEFAULT 0,
+    changed_ms INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, policy, bucket)
+) STRICT;
+
+CREATE TABLE reset (
+    account_id TEXT PRIMARY KEY REFERENCES account (id),
+    tenant_id  TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    token_hash BLOB NOT NULL UNIQUE,
+    created_ms INTEGER NOT NULL,
+    expires_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE idempotency (
+    tenant_id  TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    scope      TEXT NOT NULL,
+    tag        BLOB NOT NULL,
+    account_id TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    expires_ms INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, scope, tag)
+) STRICT;
+CREATE INDEX idempotency_expires ON idempotency (expires_ms);
+CREATE INDEX idempotency_account ON idempotency (account_id);
+
+CREATE TABLE signing_key (
+    id               TEXT PRIMARY KEY,
+    tenant_id        TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    algorithm        TEXT NOT NULL,
+    state            TEXT NOT NULL,
+    public           BLOB NOT NULL,
+    wrapped          BLOB NOT NULL,
+    created_ms       INTEGER NOT NULL,
+    promote_after_ms INTEGER,
+    activated_ms     INTEGER,
+    retiring_ms      INTEGER,
+    ended_ms         INTEGER
+) STRICT;
+CREATE UNIQUE INDEX signing_key_one_staged ON signing_key (tenant_id) WHERE state = 'staged';
+CREATE UNIQUE INDEX signing_key_one_active ON signing_key (tenant_id) WHERE state = 'active';
+
+-- The audit log. `seq` and `hash` are filled once, after the commit, by the sealer.
+CREATE TABLE event (
+    id              TEXT PRIMARY KEY,
+    tenant_id       TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    seq             INTEGER,
+    hash            BLOB,
+    at_ms           INTEGER NOT NULL,
+    action          TEXT NOT NULL,
+    outcome         TEXT NOT NULL,
+    reason          TEXT,
+    actor_kind      TEXT NOT NULL,
+    actor_id        TEXT,
+    actor_uid       INTEGER,
+    actor_login_uid INTEGER,
+    actor_pid       INTEGER,
+    target_kind     TEXT,
+    target_id       TEXT,
+    network         TEXT,
+    device          TEXT,
+    request_id      TEXT,
+    detail          TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX event_seq ON event (seq) WHERE seq IS NOT NULL;
+CREATE INDEX event_unsealed ON event (id) WHERE seq IS NULL;
+CREATE INDEX event_at ON event (at_ms, id);
+CREATE INDEX event_target ON event (target_id, at_ms);
+
+CREATE TRIGGER event_sealed_once BEFORE UPDATE ON event
+WHEN NOT (
+    OLD.seq IS NULL AND OLD.hash IS NULL AND NEW.seq IS NOT NULL AND NEW.hash IS NOT NULL
+    AND NEW.id IS OLD.id AND NEW.tenant_id IS OLD.tenant_id AND NEW.at_ms IS OLD.at_ms AND NEW.action IS OLD.action
+    AND NEW.outcome IS OLD.outcome AND NEW.reason IS OLD.reason AND NEW.actor_kind IS OLD.actor_kind
+    AND NEW.actor_id IS OLD.actor_id AND NEW.actor_uid IS OLD.actor_uid
+    AND NEW.actor_login_uid IS OLD.actor_login_uid AND NEW.actor_pid IS OLD.actor_pid
+    AND NEW.target_kind IS OLD.target_kind AND NEW.target_id IS OLD.target_id AND NEW.network IS OLD.network
+    AND NEW.device IS OLD.device AND NEW.request_id IS OLD.request_id AND NEW.detail IS OLD.detail
+)
+BEGIN
+    SELECT RAISE(ABORT, 'an event is sealed once and never changed');
+END;
+CREATE TRIGGER event_kept BEFORE DELETE ON event
+BEGIN
+    SELECT RAISE(ABORT, 'an event is never deleted');
+END;
+
+-- The end of the audit chain, moved by compare-and-set.
+CREATE TABLE chain_head (
+    name      TEXT PRIMARY KEY,
+    tenant_id TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    seq       INTEGER NOT NULL,
+    hash      BLOB NOT NULL
+) STRICT;
+INSERT INTO chain_head (name, seq, hash) VALUES ('audit', 0, zeroblob(32));
+
+-- Sessions that ended, for the memory of every instance. One writer commits in the order of `seq`; `txid` is used by
+-- PostgreSQL alone.
+CREATE TABLE revocation (
+    seq        INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant_id  TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    txid       INTEGER NOT NULL DEFAULT 0,
+    session_id TEXT NOT NULL,
+    at_ms      INTEGER NOT NULL,
+    forget_ms  INTEGER NOT NULL
+) STRICT;
+CREATE INDEX revocation_txid ON revocation (txid);
+CREATE INDEX revocation_forget ON revocation (forget_ms);
+
+CREATE TABLE setting (
+    tenant_id  TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    name       TEXT NOT NULL,
+    value      TEXT NOT NULL,
+    version    INTEGER NOT NULL,
+    changed_ms INTEGER NOT NULL,
+    changed_by TEXT NOT NULL,
+    expires_ms INTEGER,
+    PRIMARY KEY (tenant_id, name)
+) STRICT;
+
+CREATE TABLE instance (
+    name      TEXT PRIMARY KEY,
+    tenant_id TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    beat_ms   INTEGER NOT NULL,
+    serving   TEXT NOT NULL
+) STRICT;
+
+-- One row that readiness writes to: a database that can be read but not written is not ready.
+CREATE TABLE probe (
+    name      TEXT PRIMARY KEY,
+    tenant_id TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    at_ms     INTEGER NOT NULL
+) STRICT;
+INSERT INTO probe (name, at_ms) VALUES ('ready', 0);
