@@ -68,7 +68,9 @@ async fn parallel_refreshes_with_one_key_are_one_rotation_and_with_several_one_c
     let won: Vec<_> = several.iter().filter(|answer| answer.status == 200).collect();
     assert_eq!(won.len(), 1);
     let lost = several.iter().filter(|answer| answer.status != 200);
-    lost.for_each(|answer| drop(answer.assert_refused(ErrorCode::Conflict)));
+    for answer in lost {
+        answer.assert_refused(ErrorCode::Conflict);
+    }
     client.refresh(&Tokens::of(won[0])).await;
 }
 
