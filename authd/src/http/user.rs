@@ -23,13 +23,15 @@ use utoipa::ToSchema;
 pub(crate) struct UserBody {
     id: String,
     /// As typed at registration.
+    #[schema(required = true)]
     email: Option<String>,
     /// As typed at registration.
+    #[schema(required = true)]
     username: Option<String>,
     email_verified: bool,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
     last_login_at: Option<Timestamp>,
 }
 
