@@ -3,7 +3,7 @@
 use crate::{
     domain::{
         audit::Event,
-        page::{Page, PageRequest},
+        page::{MAX_PAGE, Page, PageRequest},
         session::{
             EndReason, LiveSession, NewSession, Opened, Revocation, Revoked, Rotate, Rotated, Session, SessionFilter,
             SessionStore,
@@ -37,8 +37,8 @@ impl Sessions {
 
 #[async_trait::async_trait]
 impl SessionStore for Sessions {
-    async fn open(&self, new: NewSession, event: Event) -> Result<Opened, StoreError> {
-        on_tx!(self.db, |tx| session_open::open(tx, &new, &event).await)
+    async fn open(&self, new: NewSession, events: Vec<Event>) -> Result<Opened, StoreError> {
+        on_tx!(self.db, |tx| session_open::open(tx, &new, &events).await)
     }
 
     async fn rotate(&self, rotate: Rotate) -> Result<Option<Rotated>, StoreError> {
@@ -61,6 +61,19 @@ impl SessionStore for Sessions {
             ))
         })?;
         row.map(|row| row.session()).transpose()
+    }
+
+    async fn find_by_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<Session>, StoreError> {
+        // Ids are ASCII below the tilde and sort by their bytes.
+        let (from, to) = (prefix.to_owned(), format!("{prefix}~"));
+        let rows: Vec<SessionRow> = on_read!(self.db, |tx| {
+            let clock = tx.clock();
+            on_db!(tx, all ["SELECT " SESSION ", " NOW " AS now_ms FROM session
+                WHERE session.id >= $2 AND session.id < $3 ORDER BY session.id LIMIT $4"](
+                clock, from.as_str(), to.as_str(), i64::from(limit.min(MAX_PAGE)),
+            ))
+        })?;
+        rows.iter().map(SessionRow::session).collect()
     }
 
     async fn find_live(&self, id: &SessionId) -> Result<Option<LiveSession>, StoreError> {
