@@ -257,7 +257,9 @@ on_both! {
                 ("/api/auth/refresh", json!({ "refresh_token": payload })),
                 ("/api/auth/password/reset", json!({ "reset_token": payload, "new_password": OTHER })),
             ] {
-                client.post(path, &body).send().await.assert_refused(ErrorCode::TokenInvalid);
+                let answer = client.post(path, &body).send().await;
+                let no_text = payload.contains('\0');
+                answer.assert_refused(if no_text { ErrorCode::Malformed } else { ErrorCode::TokenInvalid });
             }
         }
         assert_eq!(daemon.admin().call::<limit::List>(&Empty {}).await.items.len(), 7, "the tables are still there");

@@ -41,4 +41,5 @@ mod race;
 mod refresh;
 mod register;
 mod sessions;
+mod store;
 mod tokens;

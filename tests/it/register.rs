@@ -63,7 +63,11 @@ async fn a_password_is_taken_from_its_shortest_to_its_longest_length_and_not_bey
 #[tokio::test]
 async fn any_characters_may_be_in_a_password() {
     let daemon = Daemon::start(Options::sqlite()).await;
-    let printable: String = (' '..='~').collect();
+    // In an order that is no keyboard's or alphabet's: such a row would be easy to guess.
+    let mut printable: Vec<char> = (' '..='~').collect();
+    let order = SeededRandom::new(4);
+    printable.sort_by_cached_key(|_| order.next());
+    let printable: String = printable.into_iter().collect();
     let passwords = [
         password(2, 64),
         password(3, 256),
@@ -278,7 +282,8 @@ async fn an_odd_address_is_refused_or_stored_as_it_is_and_never_breaks_a_line() 
         if answer.status == 201 {
             assert_eq!(answer.json()["user"]["email"], email, "{answer}");
         } else {
-            answer.assert_refused(ErrorCode::InvalidEmail);
+            // NUL is in no text at all.
+            answer.assert_refused(if email.contains('\0') { ErrorCode::Malformed } else { ErrorCode::InvalidEmail });
         }
         daemon.client().try_login(email, PASSWORD).await;
     }

@@ -79,6 +79,9 @@ async fn until_stopped(daemon: &Daemon, tasks: &Tasks) -> Result<(), StartError>
     if let Err(fault) = note(daemon, Action::DaemonStopped, vec![("cause", cause.to_string())]).await {
         warn!(%fault, "the stop could not be recorded in the audit");
     }
+    if let Err(fault) = daemon.auth.leave(&daemon.instance).await {
+        warn!(%fault, "other instances will count this one for a few seconds more");
+    }
     if let Err(fault) = daemon.auth.seal_events(1_000).await {
         warn!(%fault, "the last events are not sealed yet; the next start does it");
     }
