@@ -181,7 +181,8 @@ fn may_act(live: &LiveSession, account: &UserId) -> bool {
 }
 
 fn seconds_left(until_ms: i64, now_ms: i64) -> i64 {
-    until_ms.saturating_sub(now_ms).max(0).div_euclid(1_000)
+    // Rounded up: a token that was just made has its whole life.
+    until_ms.saturating_sub(now_ms).max(0).saturating_add(999).div_euclid(1_000)
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -134,11 +134,8 @@ fn changes(old: &Loaded, new: &Loaded) -> (Vec<Change>, Vec<Change>) {
     let after = config::describe(&new.config, &new.origins);
     let differing = before.into_iter().zip(after).filter(|(old, new)| old.value != new.value);
     let (live, restart): (Vec<_>, Vec<_>) = differing.partition(|(old, _)| old.effect == Effect::Live);
-    let change = |(old, new): (config::Described, config::Described)| Change {
-        key: old.key,
-        from: old.value,
-        to: new.value,
-    };
+    let change =
+        |(old, new): (config::Described, config::Described)| Change { key: old.key, from: old.value, to: new.value };
     (live.into_iter().map(change).collect(), restart.into_iter().map(change).collect())
 }
 
@@ -161,7 +158,12 @@ impl Control for Running {
              authctl api session/epoch-bump '{\"accept_restore\":true}'"
                 .to_owned()
         });
-        let warnings = self.loaded().warnings.iter().map(|warning| format!("{}: {}", warning.key, warning.message)).collect::<Vec<_>>();
+        let warnings = self
+            .loaded()
+            .warnings
+            .iter()
+            .map(|warning| format!("{}: {}", warning.key, warning.message))
+            .collect::<Vec<_>>();
         StatusReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ready,

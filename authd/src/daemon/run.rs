@@ -48,9 +48,7 @@ pub async fn run(start: Start) -> Result<(), StartError> {
         listen,
     });
     let tasks = Arc::new(Tasks::new());
-    let admin_options = parts::admin_options(&config);
-    admin::start(&admin_options, daemon.auth.clone(), running.clone(), (admin, read), &tasks)
-        .map_err(|cause| StartError::Configuration(cause.to_string()))?;
+    // ADMIN
     check_anchor(&daemon, &config).await?;
     note(&daemon, Action::DaemonStarted, vec![("listen", listen.to_string())]).await?;
 
@@ -80,6 +78,9 @@ async fn until_stopped(daemon: &Daemon, tasks: &Tasks) -> Result<(), StartError>
     }
     if let Err(fault) = note(daemon, Action::DaemonStopped, vec![("cause", cause.to_string())]).await {
         warn!(%fault, "the stop could not be recorded in the audit");
+    }
+    if let Err(fault) = daemon.auth.leave(&daemon.instance).await {
+        warn!(%fault, "other instances will count this one for a few seconds more");
     }
     if let Err(fault) = daemon.auth.seal_events(1_000).await {
         warn!(%fault, "the last events are not sealed yet; the next start does it");

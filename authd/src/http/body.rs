@@ -12,8 +12,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use shared::error::ErrorCode;
 use std::time::Duration;
 
-/// How long a client may take to send a body.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// How long a client may take to send a body: less than the listener lets it, so that it is told why.
+const DEADLINE: Duration = Duration::from_secs(8);
 
 /// The layer. Methods without a meaning for a body leave it unread; hyper then closes the connection.
 pub(crate) async fn read_body(State(state): State<HttpState>, request: Request, next: Next) -> Response {

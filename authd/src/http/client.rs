@@ -4,9 +4,10 @@ use crate::{
     auth::Caller,
     domain::{clock::Random, session::DeviceSummary},
     http::{device, error::ApiError, request_id, state::HttpOptions},
+    listener::Peer,
 };
 use axum::{
-    extract::{ConnectInfo, FromRequestParts},
+    extract::FromRequestParts,
     http::{HeaderMap, header, request::Parts},
 };
 use std::{
@@ -63,8 +64,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Client {
 
 /// The other end of the connection; the accept loop inserts it.
 fn peer(parts: &Parts) -> IpAddr {
-    let connection = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-    connection.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip().to_canonical())
+    let connection = parts.extensions.get::<Peer>();
+    connection.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(peer)| peer.ip().to_canonical())
 }
 
 fn address(peer: IpAddr, headers: &HeaderMap, options: &HttpOptions) -> IpAddr {

@@ -28,6 +28,8 @@ pub(crate) struct Json<T>(pub(crate) T);
 
 /// The media type of every JSON answer but problems.
 pub(crate) const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+/// No body has as many members: what stands behind them cannot make it good, and is not looked at.
+const MAX_MEMBERS: usize = 64;
 /// Member names are shown back up to this many characters.
 const SHOWN_NAME: usize = 64;
 
@@ -158,7 +160,9 @@ impl<'de> Deserialize<'de> for Members {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
                 let mut found = Members { members: Vec::new(), duplicate: None };
                 while let Some((name, value)) = map.next_entry::<String, Value>()? {
-                    // A body has few members: looking through them is cheaper than a set, and the body is bounded.
+                    if found.members.len() >= MAX_MEMBERS {
+                        continue;
+                    }
                     if found.duplicate.is_none() && found.members.iter().any(|(other, _)| *other == name) {
                         found.duplicate = Some(name);
                     } else {
@@ -288,6 +292,12 @@ mod tests {
         assert_eq!(refused(deep).0, "");
         let long = format!(r#"{{"name":{}}}"#, "9".repeat(15_000));
         refused(long);
+    }
+
+    #[test]
+    fn a_body_of_very_many_members_is_refused_soon() {
+        let members: Vec<String> = (0..2_000).map(|n| format!(r#""m{n}":0"#)).collect();
+        assert_eq!(refused(format!("{{{}}}", members.join(","))).0, "/m0");
     }
 
     #[test]

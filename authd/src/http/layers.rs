@@ -33,6 +33,9 @@ const FIXED: [(HeaderName, HeaderValue); 3] = [
 const HASHING: [&str; 5] =
     ["/api/auth/register", "/api/auth/login", "/api/auth/password/reset", "/api/user/password", "/api/user"];
 
+/// Routes that tell about the daemon itself.
+const SELF: [&str; 3] = ["/health", "/health/ready", "/api/openapi.json"];
+
 /// Routes that machines ask all the time; their successes are not worth a line each.
 const FREQUENT: [&str; 4] = ["/api/auth/verify", "/.well-known/jwks.json", "/health", "/health/ready"];
 
@@ -122,6 +125,15 @@ pub(crate) async fn budget(State(state): State<HttpState>, request: Request, nex
     }
 }
 
+/// Refuses everything but what tells about the daemon itself while a restored database is not accepted (R13).
+pub(crate) async fn lockdown(State(state): State<HttpState>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    if state.auth.is_locked_down() && !SELF.contains(&route) {
+        return ApiError::unavailable("locked down: the database is older than what was seen before").into_response();
+    }
+    next.run(request).await
+}
+
 fn budget_of(route: &str, options: &HttpOptions) -> Duration {
     let budget_ms = if HASHING.contains(&route) { options.login_budget_ms } else { options.other_budget_ms };
     Duration::from_millis(budget_ms)
@@ -152,7 +164,12 @@ fn wrong_method() -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::testing::{self, get, json, send};
+    use crate::auth::Anchor;
+    use crate::http::{
+        LiveOptions, Part, ReadyCheck,
+        testing::{self, get, json, send},
+    };
+    use std::sync::Arc;
 
     fn request(method: &str, path: &str) -> Request {
         Request::builder().method(method).uri(path).body(Body::empty()).unwrap()
@@ -241,13 +258,36 @@ mod tests {
         }
     }
 
+    struct Never;
+
+    #[async_trait::async_trait]
+    impl ReadyCheck for Never {
+        async fn parts(&self) -> Vec<Part> {
+            std::future::pending().await
+        }
+    }
+
     #[tokio::test]
     async fn a_route_that_takes_too_long_is_overloaded() {
-        let options = HttpOptions { login_budget_ms: 0, ..HttpOptions::default() };
-        let body = r#"{"email":"a@example.org","password":"x"}"#;
-        let slow = testing::router_with(options);
-        let answer = send(&slow, json("POST", "/api/auth/login", body)).await;
-        assert!([503].contains(&answer.status), "{}", answer.status);
+        let options = Arc::new(LiveOptions::new(HttpOptions { other_budget_ms: 0, ..HttpOptions::default() }));
+        let router = crate::http::router(HttpState { options, ready: Arc::new(Never), ..testing::state() });
+        let answer = get(&router, "/health/ready").await;
+        assert_eq!((answer.status, answer.code()), (503, "OVERLOADED".to_owned()));
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+
+    #[tokio::test]
+    async fn a_restored_database_that_is_not_accepted_closes_the_public_api() {
+        let state = testing::state();
+        state.auth.compare_with_anchor(Some(Anchor { seq: 1 })).await.unwrap();
+        let router = crate::http::router(state);
+        for (path, status) in [("/.well-known/jwks.json", 503), ("/api/user/profile", 503), ("/health", 200)] {
+            assert_eq!(get(&router, path).await.status, status, "{path}");
+        }
+    }
+
+    #[test]
+    fn routes_that_hash_have_the_longer_budget() {
         assert_eq!(budget_of("/api/auth/login", &HttpOptions::default()), Duration::from_secs(5));
         assert_eq!(budget_of("/api/auth/refresh", &HttpOptions::default()), Duration::from_secs(3));
     }
@@ -262,7 +302,7 @@ mod tests {
     #[test]
     fn every_route_with_a_budget_of_its_own_or_a_quiet_log_exists() {
         let api = crate::http::table().into_openapi();
-        for route in HASHING.iter().chain(&FREQUENT) {
+        for route in HASHING.iter().chain(&FREQUENT).chain(&SELF) {
             assert!(api.paths.paths.contains_key(*route), "{route}");
         }
     }

@@ -6,6 +6,7 @@ use crate::{
     http::{
         client::Client,
         error::ApiError,
+        finish::to_the_end,
         json::{Body, Json},
         openapi::refusals,
         state::HttpState,
@@ -94,8 +95,11 @@ pub(super) async fn login(
     let name = body.name()?;
     body.check_device_token()?;
     let caller = client.labelled(body.device_label.as_deref());
-    let attempt = Attempt { name, password: Password::new(&body.password) };
-    Ok(Json(state.auth.login(&caller, attempt).await?.into()))
+    let tokens = to_the_end(|client| async move {
+        let password = Password::new(&body.password).given_by(client);
+        state.auth.login(&caller, Attempt { name, password }).await
+    });
+    Ok(Json(tokens.await?.into()))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //!   observe   request id, client, span, log line, problem documents, headers of every answer
 //!   cors      exact allow-list
 //!   panics    500 INTERNAL
+//!   lockdown  503 while a restored database is not accepted
 //!   body      bounded in size and time, read before the route runs
 //!   budget    503 OVERLOADED when the route takes too long
 //!   route     extractors in the handler's signature, one file a surface
@@ -15,6 +16,7 @@ mod client;
 mod cors;
 mod device;
 mod error;
+mod finish;
 mod health;
 mod idempotency;
 mod json;
@@ -63,23 +65,24 @@ fn table() -> OpenApiRouter<HttpState> {
 }
 
 /// The public API as one service. The accept loop inserts the peer's address into every request as
-/// `axum::extract::ConnectInfo<std::net::SocketAddr>`.
+/// [`crate::listener::Peer`].
 pub fn router(state: HttpState) -> Router {
-    let (routes, document) = table().split_for_parts();
+    let (routes, api) = table().split_for_parts();
     routes
         .fallback(layers::not_found)
         .method_not_allowed_fallback(layers::method_not_allowed)
-        .layer(Extension(openapi::Document::new(&document)))
+        .layer(Extension(openapi::Document::new(&openapi::complete(api))))
         .layer(middleware::from_fn_with_state(state.clone(), layers::budget))
         .layer(middleware::from_fn_with_state(state.clone(), body::read_body))
+        .layer(middleware::from_fn_with_state(state.clone(), layers::lockdown))
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(middleware::from_fn_with_state(state.clone(), cors::cors))
         .layer(middleware::from_fn_with_state(state.clone(), layers::observe))
         .with_state(state)
 }
 
-/// The OpenAPI 3.1 document of this version, as JSON: what `authd openapi` prints.
+/// The OpenAPI 3.1 document of this version: what `authd openapi` prints.
 #[must_use]
-pub fn openapi_json() -> String {
-    openapi::Document::new(&table().into_openapi()).into_text()
+pub fn openapi_document() -> serde_json::Value {
+    openapi::complete(table().into_openapi())
 }

@@ -7,6 +7,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
+use serde_json::Value;
 use shared::error::{ErrorCode, FieldError, Problem};
 use std::collections::{BTreeMap, BTreeSet};
 use utoipa::{
@@ -90,12 +91,7 @@ pub(crate) fn head() -> OpenApi {
         .bearer_format("JWT")
         .description(Some("An access token (RFC 9068) from login, registration or refresh."))
         .build();
-    let components = ComponentsBuilder::new()
-        .security_scheme("bearer", SecurityScheme::Http(bearer))
-        .schema("Problem", Problem::schema())
-        .schema(FieldError::name(), FieldError::schema())
-        .schema(ErrorCode::name(), ErrorCode::schema())
-        .build();
+    let components = ComponentsBuilder::new().security_scheme("bearer", SecurityScheme::Http(bearer)).build();
     let info = InfoBuilder::new()
         .title("authd")
         .version(env!("CARGO_PKG_VERSION"))
@@ -110,13 +106,39 @@ pub(crate) struct Document(Bytes);
 
 impl Document {
     /// Writes a document as JSON.
-    pub(crate) fn new(api: &OpenApi) -> Self {
-        Self(Bytes::from(api.to_pretty_json().unwrap_or_default()))
+    pub(crate) fn new(document: &Value) -> Self {
+        Self(Bytes::from(document.to_string()))
     }
+}
 
-    /// Its text.
-    pub(crate) fn into_text(self) -> String {
-        String::from_utf8(self.0.to_vec()).unwrap_or_default()
+/// The whole document, from what the routes say.
+pub(crate) fn complete(mut api: OpenApi) -> Value {
+    let components = api.components.get_or_insert_default();
+    let codes = ErrorCode::ALL.iter().map(|code| code.as_str());
+    let codes = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(codes));
+    components.schemas.insert("Problem".to_owned(), Problem::schema());
+    components.schemas.insert("FieldError".to_owned(), FieldError::schema());
+    // The derived schema shows the variants' names, not the codes.
+    components.schemas.insert("ErrorCode".to_owned(), codes.into());
+    let mut document = serde_json::to_value(&api).unwrap_or_default();
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut);
+    for operation in paths.into_iter().flat_map(|paths| paths.values_mut()).filter_map(Value::as_object_mut) {
+        operation.values_mut().for_each(require_what_is_given);
+    }
+    document
+}
+
+/// What may be left out is not null where it is given: utoipa says so of every `Option`.
+fn require_what_is_given(operation: &mut Value) {
+    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(kind) = parameter.pointer_mut("/schema/type") {
+            let first = kind.get(0).cloned();
+            *kind = first.unwrap_or_else(|| kind.take());
+        }
+    }
+    if let Some(body) = operation.pointer_mut("/requestBody/content/application~1json/schema") {
+        let first = body.pointer("/oneOf/0").cloned();
+        *body = first.unwrap_or_else(|| body.take());
     }
 }
 
@@ -167,16 +189,16 @@ pub(super) async fn openapi(Extension(Document(text)): Extension<Document>) -> R
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::http::{
-        openapi_json,
+        openapi_document,
         testing::{self, get, send},
     };
     use axum::{body::Body, http::Request};
     use serde_json::Value;
+    use shared::error::ErrorCode;
 
     fn document() -> Value {
-        serde_json::from_str(&openapi_json()).unwrap()
+        openapi_document()
     }
 
     fn operations(document: &Value) -> Vec<(String, String, Value)> {
@@ -237,6 +259,23 @@ mod tests {
         for reference in found {
             let pointer = reference.strip_prefix('#').unwrap();
             assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn codes_are_documented_as_they_are_sent() {
+        let expected: Vec<&str> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(document()["components"]["schemas"]["ErrorCode"]["enum"], serde_json::json!(expected));
+    }
+
+    #[test]
+    fn what_may_be_left_out_is_not_null() {
+        for (path, method, operation) in operations(&document()) {
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                assert!(parameter["schema"]["type"].is_string(), "{method} {path} {parameter}");
+            }
+            let body = operation.pointer("/requestBody/content/application~1json/schema");
+            assert!(body.is_none_or(|schema| schema["$ref"].is_string()), "{method} {path}");
         }
     }
 

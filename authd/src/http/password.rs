@@ -3,7 +3,10 @@
 use crate::{
     auth::Refusal,
     domain::{password::Password, secret::Secret},
-    http::{bearer::Authenticated, client::Client, error::ApiError, json::Body, openapi::refusals, state::HttpState},
+    http::{
+        bearer::Authenticated, client::Client, error::ApiError, finish::to_the_end, json::Body, openapi::refusals,
+        state::HttpState,
+    },
 };
 use axum::{extract::State, http::StatusCode};
 use serde::Deserialize;
@@ -34,8 +37,13 @@ pub(super) async fn change_password(
     Authenticated(bearer): Authenticated,
     Body(body): Body<ChangePasswordBody>,
 ) -> Result<StatusCode, ApiError> {
-    let (current, new) = (Password::new(&body.current_password), Password::new(&body.new_password));
-    state.auth.change_password(&client.caller(), &bearer, current, new).await.map_err(about_new)?;
+    let caller = client.caller();
+    let changed = to_the_end(|client| async move {
+        let current = Password::new(&body.current_password).given_by(client.clone());
+        let new = Password::new(&body.new_password).given_by(client);
+        state.auth.change_password(&caller, &bearer, current, new).await
+    });
+    changed.await.map_err(about_new)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -63,8 +71,12 @@ pub(super) async fn reset_password(
     client: Client,
     Body(body): Body<ResetPasswordBody>,
 ) -> Result<StatusCode, ApiError> {
-    let (token, new) = (Secret::new(body.reset_token), Password::new(&body.new_password));
-    state.auth.redeem_reset(&client.caller(), &token, new).await.map_err(about_new)?;
+    let caller = client.caller();
+    let reset = to_the_end(|client| async move {
+        let new = Password::new(&body.new_password).given_by(client);
+        state.auth.redeem_reset(&caller, &Secret::new(body.reset_token), new).await
+    });
+    reset.await.map_err(about_new)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

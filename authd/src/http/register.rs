@@ -6,6 +6,7 @@ use crate::{
     http::{
         client::Client,
         error::ApiError,
+        finish::to_the_end,
         idempotency::GivenKey,
         json::{Body, Json},
         openapi::refusals,
@@ -51,8 +52,10 @@ pub(super) async fn register(
     GivenKey(key): GivenKey,
     Body(body): Body<RegisterBody>,
 ) -> Result<(StatusCode, Json<TokensBody>), ApiError> {
-    let registration =
-        Registration { email: body.email, username: body.username, password: Password::new(&body.password), key };
-    let tokens = state.auth.register(&client.caller(), registration).await?;
-    Ok((StatusCode::CREATED, Json(tokens.into())))
+    let caller = client.caller();
+    let tokens = to_the_end(|client| async move {
+        let password = Password::new(&body.password).given_by(client);
+        state.auth.register(&caller, Registration { email: body.email, username: body.username, password, key }).await
+    });
+    Ok((StatusCode::CREATED, Json(tokens.await?.into())))
 }

@@ -29,6 +29,7 @@ const MAX_LIMIT: u32 = 100;
 pub(super) struct SessionPageBody {
     sessions: Vec<SessionBody>,
     /// Give this as `after` for the next page; null at the end.
+    #[schema(required = true)]
     next: Option<String>,
 }
 
@@ -49,8 +50,10 @@ struct SessionBody {
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
     /// What the device called itself, coarsely.
+    #[schema(required = true)]
     device: Option<String>,
     /// The network around the address of the last login or refresh.
+    #[schema(required = true)]
     network: Option<String>,
     /// How the user logged in (RFC 8176).
     amr: Vec<String>,

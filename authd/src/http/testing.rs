@@ -22,17 +22,13 @@ use crate::{
         token::{Handle, MAC_LEN, TokenHash, TokenMac},
     },
     http::{HttpOptions, HttpState, LiveOptions, Part, PartState, ReadyCheck, router as build},
+    listener::Peer,
 };
 use async_trait::async_trait;
-use axum::{
-    Router,
-    body::Body,
-    extract::{ConnectInfo, Request},
-    http::HeaderMap,
-};
+use axum::{Router, body::Body, extract::Request, http::HeaderMap};
 use http_body_util::BodyExt;
 use shared::id::{KeyId, SessionId, UserId};
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 use tower::ServiceExt;
 
 /// An answer, read to its end.
@@ -79,7 +75,7 @@ pub(super) fn json(method: &str, path: &str, body: &str) -> Request {
 
 /// The request as it comes from this peer.
 pub(super) fn from(peer: &str, mut request: Request) -> Request {
-    request.extensions_mut().insert(ConnectInfo::<SocketAddr>(peer.parse().unwrap()));
+    request.extensions_mut().insert(Peer(peer.parse().unwrap()));
     request
 }
 
@@ -280,6 +276,9 @@ impl KeyStore for Down {
     async fn beat(&self, _: &str, _: &[String]) -> Result<(Vec<Heartbeat>, i64), StoreError> {
         down()
     }
+    async fn leave(&self, _: &str) -> Result<(), StoreError> {
+        down()
+    }
 }
 
 #[async_trait]
@@ -307,7 +306,7 @@ impl AuditLog for Down {
         down()
     }
     async fn head(&self) -> Result<i64, StoreError> {
-        down()
+        Ok(0)
     }
     async fn seal(&self, _: u32) -> Result<u32, StoreError> {
         down()

@@ -6,6 +6,7 @@ use crate::{
         bearer::Authenticated,
         client::Client,
         error::ApiError,
+        finish::to_the_end,
         json::{Body, Json},
         openapi::refusals,
         state::HttpState,
@@ -23,13 +24,15 @@ use utoipa::ToSchema;
 pub(crate) struct UserBody {
     id: String,
     /// As typed at registration.
+    #[schema(required = true)]
     email: Option<String>,
     /// As typed at registration.
+    #[schema(required = true)]
     username: Option<String>,
     email_verified: bool,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
     last_login_at: Option<Timestamp>,
 }
 
@@ -84,6 +87,11 @@ pub(super) async fn delete_user(
     Authenticated(bearer): Authenticated,
     Body(body): Body<DeleteUserBody>,
 ) -> Result<StatusCode, ApiError> {
-    state.auth.delete_account(&client.caller(), &bearer, Password::new(&body.password)).await?;
+    let caller = client.caller();
+    let deleted = to_the_end(|client| async move {
+        let password = Password::new(&body.password).given_by(client);
+        state.auth.delete_account(&caller, &bearer, password).await
+    });
+    deleted.await?;
     Ok(StatusCode::NO_CONTENT)
 }

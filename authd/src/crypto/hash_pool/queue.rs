@@ -22,12 +22,12 @@ pub(super) enum Work {
 }
 
 impl Work {
-    /// Whether nobody waits for it.
+    /// Whether nobody waits for it: neither the task that asked nor the client that gave the password.
     pub(super) fn is_abandoned(&self) -> bool {
         match self {
-            Self::Check { answer, .. } => answer.is_closed(),
-            Self::Hash { answer, .. } => answer.is_closed(),
-            Self::Judge { answer, .. } => answer.is_closed(),
+            Self::Check { answer, password, .. } => answer.is_closed() || password.is_unwanted(),
+            Self::Hash { answer, password } => answer.is_closed() || password.is_unwanted(),
+            Self::Judge { answer, password, .. } => answer.is_closed() || password.is_unwanted(),
         }
     }
 
