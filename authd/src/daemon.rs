@@ -1,1 +1,160 @@
-//! The dependency container: builds every part and joins them.
+//! The dependency container: the only file that names concrete types together.
+
+mod anchor;
+mod control;
+mod keyring;
+mod parts;
+mod policy;
+mod run;
+mod settings;
+
+pub use run::{migrate, openapi, run};
+
+use crate::{
+    auth::{Auth, Parts},
+    config::Config,
+    crypto::{jwt::JwtSigner, seal::Keys},
+    domain::{
+        clock::{Clock, OsRandom, Random, SystemClock, random_bytes},
+        store_error::StoreError,
+    },
+    http::{self, HttpState, LiveOptions},
+    limit::memory::MemoryLimiter,
+    store,
+};
+use control::Health;
+use policy::LivePolicy;
+use std::sync::Arc;
+
+/// Keys the limiter remembers, about 100 bytes each.
+const LIMIT_KEYS: usize = 200_000;
+
+/// Time and randomness of the process: the machine's, or a test's.
+#[derive(Clone)]
+pub struct Ports {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), random: Arc::new(OsRandom) }
+    }
+}
+
+/// Why the daemon does not start; each has its own exit code (`sysexits.h`).
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// 78: something an operator has to change.
+    #[error("{0}")]
+    Configuration(String),
+    /// 69: a dependency that never came.
+    #[error("{0}")]
+    Dependency(String),
+    /// 70: a bug, or a machine that does not do what it should.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl StartError {
+    /// The process's exit code.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Configuration(_) => 78,
+            Self::Dependency(_) => 69,
+            Self::Internal(_) => 70,
+        }
+    }
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Corrupt(cause) => Self::Configuration(cause.to_string()),
+            other => Self::Dependency(other.to_string()),
+        }
+    }
+}
+
+/// A daemon with all its parts, not yet listening.
+pub struct Daemon {
+    /// The use cases.
+    pub auth: Arc<Auth>,
+    /// Names this process among others on the same database; new at every start.
+    pub instance: String,
+    http: Arc<LiveOptions>,
+    passwords: Arc<LivePolicy>,
+}
+
+impl Daemon {
+    /// Opens storage, finds or makes the keys, joins the parts and loads what the first request needs.
+    ///
+    /// # Errors
+    /// [`StartError`], which says what to do.
+    pub async fn build(config: &Config, ports: Ports) -> Result<Self, StartError> {
+        let stores = store::open(parts::store_options(config, &ports)).await?;
+        let kek = keyring::find(config, stores.keys.as_ref(), ports.random.as_ref()).await?;
+        let kek = Arc::new(kek);
+        let passwords = Arc::new(LivePolicy::new(parts::password_policy(config)?));
+        let hasher = parts::hash_pool(config, passwords.clone(), &ports)?;
+        let settings = settings::settings(config);
+        let limiter = MemoryLimiter::new(settings.limits.clone(), ports.clock.clone(), LIMIT_KEYS);
+        let auth = Auth::new(
+            Parts {
+                accounts: stores.accounts,
+                sessions: stores.sessions,
+                keys: stores.keys,
+                settings: stores.settings,
+                audit: stores.audit,
+                readiness: stores.readiness,
+                limiter: Arc::new(limiter),
+                passwords: passwords.clone(),
+                hasher: Arc::new(hasher),
+                signer: Arc::new(JwtSigner::new(parts::token_settings(config), kek.clone(), ports.random.clone())),
+                sealer: Arc::new(Keys::new(&kek, ports.random.clone())),
+                clock: ports.clock,
+                random: ports.random.clone(),
+            },
+            settings,
+        );
+        let instance = random_bytes::<8>(ports.random.as_ref()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let http = Arc::new(LiveOptions::new(parts::http_options(config)));
+        let daemon = Self { auth: Arc::new(auth), instance, http, passwords };
+        daemon.load().await?;
+        Ok(daemon)
+    }
+
+    /// What requests find in memory: live settings, keys, ended sessions.
+    async fn load(&self) -> Result<(), StoreError> {
+        self.auth.poll_settings().await?;
+        self.auth.beat(&self.instance).await?;
+        self.auth.poll_revocations().await
+    }
+
+    /// The public API.
+    #[must_use]
+    pub fn router(&self) -> axum::Router {
+        let parts = &self.auth.parts;
+        http::router(HttpState {
+            auth: self.auth.clone(),
+            options: self.http.clone(),
+            ready: Arc::new(Health(self.auth.clone())),
+            clock: parts.clock.clone(),
+            random: parts.random.clone(),
+        })
+    }
+
+    /// Puts a reloaded configuration's live values into force.
+    ///
+    /// # Errors
+    /// [`StartError::Configuration`] when a file it names cannot be read; nothing changes then.
+    pub fn reconfigure(&self, config: &Config) -> Result<(), StartError> {
+        self.passwords.replace(parts::password_policy(config)?);
+        self.auth.reconfigure(settings::settings(config));
+        self.http.replace(parts::http_options(config));
+        Ok(())
+    }
+}

@@ -1,1 +1,7 @@
-fn main() {}
+//! Starts `authd`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    authd::cli::main()
+}

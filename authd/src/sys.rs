@@ -1,1 +1,86 @@
-//! The system calls that need `unsafe`.
+//! The system calls that need `unsafe`: the groups of a socket's peer, and file descriptors from the service manager.
+#![expect(unsafe_code, reason = "no safe wrapper exists; each block says why it is sound")]
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
+};
+
+/// More groups than a process can have (NGROUPS_MAX).
+const GROUPS_MAX: usize = 65_536;
+
+/// The supplementary groups the peer of a Unix socket had when it connected; its primary group is not among them.
+///
+/// # Errors
+/// Whatever the kernel says; a caller must refuse the peer then.
+pub fn peer_groups(socket: &impl AsFd) -> io::Result<Vec<u32>> {
+    let mut groups = vec![0_u32; 64];
+    loop {
+        let mut length =
+            libc::socklen_t::try_from(std::mem::size_of_val(groups.as_slice())).map_err(io::Error::other)?;
+        // SAFETY: the file descriptor is open as long as `socket` is borrowed; pointer and `length` describe `groups`,
+        // of which the kernel writes at most `length` bytes (whole group ids) before it updates `length`.
+        let result = unsafe {
+            libc::getsockopt(
+                socket.as_fd().as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        let count = usize::try_from(length).unwrap_or(0) / size_of::<u32>();
+        if result == 0 {
+            groups.truncate(count);
+            return Ok(groups);
+        }
+        let error = io::Error::last_os_error();
+        // ERANGE: `length` now says how much room is needed.
+        if error.raw_os_error() != Some(libc::ERANGE) || count <= groups.len() || count > GROUPS_MAX {
+            return Err(error);
+        }
+        groups.resize(count, 0);
+    }
+}
+
+/// Takes over an open file descriptor that the service manager passed.
+///
+/// # Errors
+/// When it is not open.
+///
+/// The caller must be the only one to adopt this number: [`crate::lifecycle::inherited`] does so once per process.
+pub(crate) fn adopt(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_GETFD reads the flags of a number and touches no memory.
+    if number <= 2 || unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: the number is open and above the standard streams; the service manager passed it to this process to own,
+    // and nothing else in the process knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::{fd::IntoRawFd, unix::net::UnixStream};
+
+    #[test]
+    fn the_groups_of_a_peer_are_those_of_its_process() {
+        let (one, _other) = UnixStream::pair().unwrap();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap();
+        let mut mine: Vec<u32> = line.split_whitespace().map(|group| group.parse().unwrap()).collect();
+        let mut told = peer_groups(&one).unwrap();
+        mine.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(told, mine);
+    }
+
+    #[test]
+    fn only_open_descriptors_are_adopted() {
+        assert!(adopt(1).is_err());
+        assert!(adopt(9_999).is_err());
+        let (one, _other) = UnixStream::pair().unwrap();
+        assert!(adopt(one.into_raw_fd()).is_ok());
+    }
+}

@@ -1,1 +1,3 @@
 //! Admin API on Unix sockets.
+
+pub mod control;

@@ -144,7 +144,7 @@ impl Auth {
             return Err(Refusal::NotReady("revocations were not loaded yet"));
         }
         let VerifiedToken { claims, .. } = self.verify_signature(token)?;
-        if self.revoked.contains(&claims.session) {
+        if self.revoked.denies(&claims.session, claims.issued_s) {
             return Err(Refusal::TokenInvalid);
         }
         Ok(Bearer { account: claims.account.clone(), session: claims.session.clone(), claims })
@@ -157,7 +157,7 @@ impl Auth {
     /// 401s; [`Refusal::Storage`] when the database cannot tell.
     pub async fn authenticate(&self, token: &str) -> Result<Bearer, Refusal> {
         let VerifiedToken { claims, .. } = self.verify_signature(token)?;
-        if self.revoked.contains(&claims.session) {
+        if self.revoked.denies(&claims.session, claims.issued_s) {
             return Err(Refusal::TokenInvalid);
         }
         let live = self.parts.sessions.find_live(&claims.session).await?;
@@ -181,7 +181,8 @@ fn may_act(live: &LiveSession, account: &UserId) -> bool {
 }
 
 fn seconds_left(until_ms: i64, now_ms: i64) -> i64 {
-    until_ms.saturating_sub(now_ms).max(0).div_euclid(1_000)
+    // Rounded up: a token that was just made has its whole life.
+    until_ms.saturating_sub(now_ms).max(0).saturating_add(999).div_euclid(1_000)
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

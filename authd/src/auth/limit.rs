@@ -1,16 +1,17 @@
 //! Live limits: configured values, the operator's values above them, and what every instance does with both.
 
-use crate::auth::{Auth, Operator, OperatorRefusal, Refusal};
+use crate::auth::{Auth, Operator, OperatorRefusal};
 use crate::domain::{
     audit::Action,
     ladder::Ladder,
     limit::{LimitKey, Policy, PolicyName, PolicySet, PolicyValue},
     rotation::Shadow,
     setting::Setting,
+    store_error::StoreError,
 };
 use shared::id::UserId;
 use shared::{rate::Rate, time::Span};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, atomic::Ordering};
 
 const PREFIX: &str = "limit.";
 
@@ -108,19 +109,20 @@ fn changed(current: &Policy, change: &LimitChange) -> Result<PolicyValue, Operat
 }
 
 impl Auth {
-    /// The policies in force.
+    /// The policies in force, for all instances together.
     #[must_use]
     pub fn limits(&self) -> Arc<PolicySet> {
-        self.parts.limiter.policies()
+        self.limits.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads the stored settings and puts limits into force; every instance does so each second.
     ///
     /// # Errors
-    /// [`Refusal::Storage`]; the values in force stay.
-    pub async fn poll_settings(&self) -> Result<(), Refusal> {
+    /// [`StoreError`]; the values in force stay.
+    pub async fn poll_settings(&self) -> Result<(), StoreError> {
         let stored = self.parts.settings.all().await?;
         self.put_in_force(&stored);
+        self.follow_epoch(&stored);
         Ok(())
     }
 
@@ -143,9 +145,11 @@ impl Auth {
                 ..base
             }
         });
-        if set != *self.limits() {
-            self.parts.limiter.install(Arc::new(set));
+        let share = set.share_of(self.instances.load(Ordering::Relaxed));
+        if share != *self.parts.limiter.policies() {
+            self.parts.limiter.install(Arc::new(share));
         }
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
     }
 
     /// Changes a policy for all instances: here at once, elsewhere within a second.

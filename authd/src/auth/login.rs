@@ -37,7 +37,8 @@ impl Auth {
         let against = usable.clone().map_or_else(|| Against::Nobody(key.as_str().to_owned()), Against::Stored);
         let event = match &record {
             Some(record) => event.about("user", record.account.id.as_str()),
-            None => event.about("identifier", attempt.name.canonical()),
+            // Never what was typed: people put passwords into the wrong field.
+            None => event.about("identifier", key.as_str()),
         };
         let evaluated = self.evaluate(PolicyName::LoginAccount, key, attempt.password.clone(), against).await;
         let checked = match evaluated {

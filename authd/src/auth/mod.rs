@@ -1,6 +1,7 @@
 //! Use cases, one file a verb: plain async methods on [`Auth`]. No status codes, no JSON, no SQL, nothing spawned.
 
 mod audit;
+mod cursor;
 mod denial;
 mod evaluate;
 mod grant;
@@ -14,6 +15,7 @@ mod refresh;
 mod refusal;
 mod register;
 mod reset;
+mod restore;
 mod revoked;
 mod session;
 mod user;
@@ -28,6 +30,7 @@ pub use operator::{Doing, Expectation, Operator, OperatorRefusal, Revocations, S
 pub use refresh::{IdempotencyKey, InvalidIdempotencyKey, RefreshAttempt};
 pub use refusal::Refusal;
 pub use register::Registration;
+pub use restore::{Anchor, Restored};
 pub use revoked::RevokedSet;
 pub use session::Keep;
 pub use user::{NewUser, UserCreated};
@@ -47,7 +50,7 @@ use crate::domain::{
 use shared::id::EventId;
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock, atomic::{AtomicBool, AtomicU32}},
 };
 
 /// Everything the use cases work with.
@@ -148,6 +151,9 @@ pub struct Auth {
     revoked: RevokedSet,
     denials: Denials,
     password_changes: Mutex<password::RecentChanges>,
+    locked_down: AtomicBool,
+    limits: RwLock<Arc<PolicySet>>,
+    instances: AtomicU32,
 }
 
 impl Auth {
@@ -157,10 +163,13 @@ impl Auth {
         parts.limiter.install(settings.limits.clone());
         Self {
             parts,
-            settings: RwLock::new(Arc::new(settings)),
             revoked: RevokedSet::default(),
             denials: Denials::default(),
             password_changes: Mutex::default(),
+            locked_down: AtomicBool::new(false),
+            limits: RwLock::new(settings.limits.clone()),
+            instances: AtomicU32::new(1),
+            settings: RwLock::new(Arc::new(settings)),
         }
     }
 

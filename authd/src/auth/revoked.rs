@@ -23,6 +23,7 @@ struct State {
     denied: HashSet<SessionId>,
     cursor: i64,
     loaded_ms: Option<i64>,
+    floor_s: i64,
 }
 
 impl RevokedSet {
@@ -92,6 +93,19 @@ impl RevokedSet {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.denied.remove(session);
         state.sessions.insert(session.clone(), forget_ms);
+    }
+
+    /// Access tokens issued before `floor_s` (Unix seconds) do not work any more: the global epoch moved (R13).
+    pub fn raise_floor(&self, floor_s: i64) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.floor_s = state.floor_s.max(floor_s);
+    }
+
+    /// Whether a token of this session, issued then, must not work.
+    #[must_use]
+    pub fn denies(&self, session: &SessionId, issued_s: i64) -> bool {
+        let below = issued_s < self.state.read().unwrap_or_else(PoisonError::into_inner).floor_s;
+        below || self.contains(session)
     }
 
     /// Whether a session must not work.

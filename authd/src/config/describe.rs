@@ -135,7 +135,8 @@ fn default_line(key: &Key) -> String {
 
 /// Text for roff: nothing in it is a request or an escape.
 fn roff(text: &str) -> String {
-    let escaped = text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq").replace('`', "");
+    let escaped =
+        text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq").replace('"', "\\(dq").replace('`', "");
     if escaped.starts_with('.') { format!("\\&{escaped}") } else { escaped }
 }
 

@@ -20,6 +20,8 @@ pub struct Places {
     pub kek: KekPlace,
     /// File for audit checkpoints.
     pub audit_anchor: PathBuf,
+    /// Where the service manager puts credentials, with modes of its own.
+    pub credentials_dir: Option<PathBuf>,
 }
 
 /// The database to open.
@@ -67,6 +69,7 @@ impl Places {
             audit_anchor: config.audit.checkpoint_file.clone().unwrap_or_else(|| data_dir.join("audit.anchor")),
             kek: kek(args, config, &data_dir),
             data_dir_is_given: args.data_dir.is_some(),
+            credentials_dir: args.path("CREDENTIALS_DIRECTORY"),
             database,
             data_dir,
         }

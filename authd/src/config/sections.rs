@@ -157,7 +157,7 @@ sections! {
         /// Hashes that may wait.
         Restart queue: u32 = "64" ["1", "65536"];
         /// How long one may wait before the request is answered 503.
-        Live wait: Span = "2s" ["10ms", "30s"];
+        Restart wait: Span = "2s" ["10ms", "30s"];
         /// Earliest answer to a failed login; `auto`: what the slowest hash in use takes.
         Live failure_floor: Auto<Span> = "auto" ["0s", "10s"];
     }

@@ -1,23 +1,59 @@
 //! Passwords: what may be one, and the trait that hashes them.
 
 use crate::domain::{account::PasswordHash, secret::Secret};
+use std::sync::{Arc, Weak};
 use unicode_normalization::UnicodeNormalization;
 
-/// A password in NFC (NIST SP 800-63B-4 §3.1.1.2), never truncated.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Password(Secret);
+/// Whoever waits for an answer: while it is held somewhere, work done for it is wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Presence(Option<Weak<()>>);
+
+impl Presence {
+    /// Somebody who is there as long as `held` is.
+    #[must_use]
+    pub fn of(held: &Arc<()>) -> Self {
+        Self(Some(Arc::downgrade(held)))
+    }
+
+    /// Whether they have left.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.0.as_ref().is_some_and(|held| held.strong_count() == 0)
+    }
+}
+
+/// A password in NFC (NIST SP 800-63B-4 §3.1.1.2), never truncated; with whoever gave it, so that it is not hashed for
+/// a client that has hung up.
+#[derive(Debug, Clone)]
+pub struct Password {
+    text: Secret,
+    giver: Presence,
+}
 
 impl Password {
     /// Normalises what was typed.
     #[must_use]
     pub fn new(typed: &str) -> Self {
-        Self(Secret::new(typed.nfc().collect::<String>()))
+        Self { text: Secret::new(typed.nfc().collect::<String>()), giver: Presence::default() }
+    }
+
+    /// The same, given by a client that may leave.
+    #[must_use]
+    pub fn given_by(mut self, giver: Presence) -> Self {
+        self.giver = giver;
+        self
+    }
+
+    /// Whether whoever gave it has left.
+    #[must_use]
+    pub fn is_unwanted(&self) -> bool {
+        self.giver.has_left()
     }
 
     /// The text, for the hash and the strength check.
     #[must_use]
     pub fn reveal(&self) -> &str {
-        self.0.reveal()
+        self.text.reveal()
     }
 
     /// Length in code points.

@@ -355,3 +355,6 @@ impl Family {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,88 @@
-//! Public HTTP API.
+//! Public HTTP API: the route table, and what surrounds every route.
+//!
+//! ```text
+//!   observe   request id, client, span, log line, problem documents, headers of every answer
+//!   cors      exact allow-list
+//!   panics    500 INTERNAL
+//!   lockdown  503 while a restored database is not accepted
+//!   body      bounded in size and time, read before the route runs
+//!   budget    503 OVERLOADED when the route takes too long
+//!   route     extractors in the handler's signature, one file a surface
+//! ```
+
+mod bearer;
+mod body;
+mod client;
+mod cors;
+mod device;
+mod error;
+mod finish;
+mod health;
+mod idempotency;
+mod json;
+mod jwks;
+mod layers;
+mod login;
+mod logout;
+mod openapi;
+mod password;
+mod query;
+mod refresh;
+mod register;
+mod request_id;
+mod session;
+mod state;
+#[cfg(test)]
+mod testing;
+mod tokens;
+mod user;
+mod verify;
+
+pub use state::{HttpOptions, HttpState, LiveOptions, Part, PartState, ReadyCheck};
+
+use axum::{Extension, Router, middleware};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// All routes with their documentation: router and OpenAPI document come from this one table.
+fn table() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::with_openapi(openapi::head())
+        .routes(routes!(register::register))
+        .routes(routes!(login::login))
+        .routes(routes!(password::reset_password))
+        .routes(routes!(refresh::refresh))
+        .routes(routes!(logout::logout))
+        .routes(routes!(session::list_sessions, session::end_sessions))
+        .routes(routes!(session::end_session))
+        .routes(routes!(user::profile))
+        .routes(routes!(password::change_password))
+        .routes(routes!(user::delete_user))
+        .routes(routes!(verify::verify))
+        .routes(routes!(jwks::jwks))
+        .routes(routes!(health::health))
+        .routes(routes!(health::ready))
+        .routes(routes!(openapi::openapi))
+}
+
+/// The public API as one service. The accept loop inserts the peer's address into every request as
+/// [`crate::listener::Peer`].
+pub fn router(state: HttpState) -> Router {
+    let (routes, api) = table().split_for_parts();
+    routes
+        .fallback(layers::not_found)
+        .method_not_allowed_fallback(layers::method_not_allowed)
+        .layer(Extension(openapi::Document::new(&openapi::complete(api))))
+        .layer(middleware::from_fn_with_state(state.clone(), layers::budget))
+        .layer(middleware::from_fn_with_state(state.clone(), body::read_body))
+        .layer(middleware::from_fn_with_state(state.clone(), layers::lockdown))
+        .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(middleware::from_fn_with_state(state.clone(), cors::cors))
+        .layer(middleware::from_fn_with_state(state.clone(), layers::observe))
+        .with_state(state)
+}
+
+/// The OpenAPI 3.1 document of this version: what `authd openapi` prints.
+#[must_use]
+pub fn openapi_document() -> serde_json::Value {
+    openapi::complete(table().into_openapi())
+}

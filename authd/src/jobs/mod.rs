@@ -1,1 +1,104 @@
-//! Timed work.
+//! Timed work: no input, idempotent, bounded, on a timer. Every instance runs all of it.
+//!
+//! | job | every | what |
+//! | --- | --- | --- |
+//! | settings | 500 ms | live limits of all instances |
+//! | revocation | 500 ms | ended sessions of all instances; ends that still have to become durable |
+//! | keys | 500 ms | signing keys of all instances |
+//! | rotate | 5 s | heartbeat; steps of the key life cycle that are due |
+//! | seal | 250 ms | sequence numbers and hashes of committed events |
+//! | sweep | 5 s | seals whose grace has ended, outlived revocations |
+
+use crate::{
+    auth::Auth,
+    domain::store_error::StoreError,
+    tasks::{Stop, Tasks},
+};
+use std::{pin::Pin, sync::Arc, time::Duration};
+use tokio::time::MissedTickBehavior;
+use tracing::{info, warn};
+
+const SEAL_BATCH: u32 = 1_000;
+const SWEEP_BATCH: u32 = 1_000;
+/// At most so many batches in one turn: a long backlog must not keep a job from seeing the stop signal.
+const MAX_BATCHES: u32 = 20;
+
+type Turn = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+
+/// One job: its name, its period and one turn of its work.
+struct Job {
+    name: &'static str,
+    period: Duration,
+    turn: Box<dyn Fn() -> Turn + Send + Sync>,
+}
+
+fn job<F, Work>(name: &'static str, period_ms: u64, auth: &Arc<Auth>, work: F) -> Job
+where
+    F: Fn(Arc<Auth>) -> Work + Send + Sync + 'static,
+    Work: Future<Output = Result<(), StoreError>> + Send + 'static,
+{
+    let auth = auth.clone();
+    Job { name, period: Duration::from_millis(period_ms), turn: Box::new(move || Box::pin(work(auth.clone()))) }
+}
+
+/// Starts all jobs. `instance` names this process in heartbeats.
+pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks) {
+    let instance: Arc<str> = instance.into();
+    let jobs = [
+        job("settings", 500, auth, |auth| async move { auth.poll_settings().await }),
+        job("revocation", 500, auth, |auth| async move {
+            auth.poll_revocations().await?;
+            auth.retry_pending_ends().await;
+            Ok(())
+        }),
+        job("keys", 500, auth, |auth| async move { auth.poll_keys().await.map(drop) }),
+        job("rotate", 5_000, auth, move |auth| {
+            let instance = instance.clone();
+            async move { auth.beat(&instance).await }
+        }),
+        job("seal", 250, auth, |auth| async move {
+            for _ in 0..MAX_BATCHES {
+                if auth.seal_events(SEAL_BATCH).await? < SEAL_BATCH {
+                    break;
+                }
+            }
+            Ok(())
+        }),
+        job("sweep", 5_000, auth, |auth| async move {
+            for _ in 0..MAX_BATCHES {
+                if auth.sweep(SWEEP_BATCH).await? < u64::from(SWEEP_BATCH) {
+                    break;
+                }
+            }
+            Ok(())
+        }),
+    ];
+    for job in jobs {
+        tasks.spawn(job.name, run(job, tasks.stop()));
+    }
+}
+
+/// Takes turns until told to stop; says when the work begins to fail and when it works again, not every time.
+async fn run(job: Job, mut stop: Stop) {
+    let mut timer = tokio::time::interval(job.period);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            () = stop.wait() => return,
+            _ = timer.tick() => {}
+        }
+        match (job.turn)().await {
+            Ok(()) if failing => {
+                failing = false;
+                info!(job = job.name, "job works again");
+            }
+            Ok(()) => {}
+            Err(error) if !failing => {
+                failing = true;
+                warn!(job = job.name, %error, "job fails; it is tried again at every turn");
+            }
+            Err(_) => {}
+        }
+    }
+}

@@ -1,1 +1,5 @@
 //! Limiters.
+
+mod bucket;
+pub mod memory;
+mod shard;

@@ -1,0 +1,37 @@
+//! The commands, one file a noun.
+
+pub mod api;
+pub mod audit;
+pub mod completion;
+pub mod config;
+pub mod key;
+pub mod limit;
+pub mod reload;
+pub mod session;
+pub mod status;
+mod tail;
+pub mod user;
+pub mod version;
+
+use crate::{cli::Command, context::Context, error::Error};
+
+/// Runs a command.
+///
+/// # Errors
+/// Whatever it fails with; [`Error::exit`] says how the process ends.
+pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Error> {
+    command.check_flags(context.flags)?;
+    match command {
+        Command::Status => status::run(context).await,
+        Command::Session(command) => session::run(context, command).await,
+        Command::User(command) => user::run(context, command).await,
+        Command::Key(command) => key::run(context, command).await,
+        Command::Limit(command) => limit::run(context, command).await,
+        Command::Audit(command) => audit::run(context, command).await,
+        Command::Config(command) => config::run(context, command).await,
+        Command::Reload { wait } => reload::run(context, wait).await,
+        Command::Api(call) => api::run(context, call).await,
+        Command::Completion { shell } => completion::run(context, shell),
+        Command::Version => version::run(context),
+    }
+}

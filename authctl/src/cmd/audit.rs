@@ -1,0 +1,148 @@
+//! `authctl audit`
+
+use super::tail;
+use crate::{
+    cli::Uses,
+    context::{Context, Part},
+    error::Error,
+    output::{
+        look::{NOTHING, name, shown, text},
+        table::{Column, Room, Row},
+        text::clean,
+    },
+};
+use clap::{Args, Subcommand, ValueEnum};
+use shared::admin::audit::{Actor, Event, List, ListRequest, Outcome};
+
+/// Commands about the audit log.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Events, newest first
+    #[command(alias = "ls")]
+    List(Filter),
+    /// The last events, oldest first; with -f also those to come
+    Tail(Filter),
+}
+
+/// An outcome by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutcomeName {
+    /// Done
+    Ok,
+    /// Refused
+    Denied,
+    /// Failed
+    Error,
+}
+
+impl From<OutcomeName> for Outcome {
+    fn from(name: OutcomeName) -> Self {
+        match name {
+            OutcomeName::Ok => Self::Ok,
+            OutcomeName::Denied => Self::Denied,
+            OutcomeName::Error => Self::Error,
+        }
+    }
+}
+
+/// Which events.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Filter {
+    /// This action, or all of a noun: 'session.*'
+    #[arg(long, value_name = "ACTION")]
+    action: Option<String>,
+    /// By this account, job, or uid:1000
+    #[arg(long, value_name = "ACTOR")]
+    actor: Option<String>,
+    /// To this account, session, key or policy
+    #[arg(long, value_name = "ID")]
+    target: Option<String>,
+    /// From this address or network
+    #[arg(long, value_name = "IP")]
+    pub(super) ip: Option<String>,
+    /// That ended like this
+    #[arg(long, value_enum)]
+    outcome: Option<OutcomeName>,
+    /// In this request
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
+}
+
+impl Filter {
+    /// The request for a part of the list.
+    pub(super) fn request(&self, context: &Context<'_>, part: Part) -> ListRequest {
+        ListRequest {
+            action: self.action.clone(),
+            actor: self.actor.clone(),
+            target: self.target.clone(),
+            ip: self.ip.clone(),
+            outcome: self.outcome.map(Outcome::from),
+            since: context.since(),
+            until: context.until(),
+            request_id: self.request_id.clone(),
+            limit: part.limit,
+            after: part.after,
+        }
+    }
+}
+
+impl Row for Event {
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column { name: "AT", room: Room::Keep, cell: |event, look| look.time(event.at) },
+        Column { name: "ACTION", room: Room::Keep, cell: |event, _| clean(&event.action) },
+        Column { name: "OUTCOME", room: Room::Keep, cell: |event, _| name(event.outcome) },
+        Column { name: "ACTOR", room: Room::Cut, cell: |event, _| actor(&event.actor) },
+        Column { name: "TARGET", room: Room::Optional, cell: |event, _| target(event) },
+        Column { name: "REASON", room: Room::Optional, cell: |event, _| text(event.reason.as_deref()) },
+        Column { name: "NETWORK", room: Room::Optional, cell: |event, _| text(event.network.as_deref()) },
+        Column { name: "SEQ", room: Room::Wide, cell: |event, _| shown(event.seq) },
+        Column { name: "ID", room: Room::Wide, cell: |event, _| clean(event.id.as_str()) },
+        Column { name: "DEVICE", room: Room::Wide, cell: |event, _| text(event.device.as_deref()) },
+        Column { name: "REQUEST ID", room: Room::Wide, cell: |event, _| text(event.request_id.as_deref()) },
+        Column { name: "LOGIN UID", room: Room::Wide, cell: |event, _| shown(event.actor.login_uid) },
+        Column { name: "PID", room: Room::Wide, cell: |event, _| shown(event.actor.pid) },
+        Column { name: "TENANT", room: Room::Wide, cell: |event, _| text(event.tenant.as_deref()) },
+        Column { name: "DETAIL", room: Room::Wide, cell: |event, _| name(&event.detail) },
+    ];
+
+    const USUAL: &'static [usize] = &[25, 18, 7, 30, 30, 16, 18];
+
+    fn id(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+fn actor(actor: &Actor) -> String {
+    let who = actor.id.clone().or_else(|| actor.uid.map(|uid| format!("uid:{uid}")));
+    who.map_or_else(|| name(actor.kind), |who| clean(&who))
+}
+
+fn target(event: &Event) -> String {
+    event.target.as_ref().map_or_else(|| NOTHING.to_owned(), |target| clean(&target.id))
+}
+
+impl Command {
+    /// Which of the common flags mean something here.
+    #[must_use]
+    pub fn uses(&self) -> Uses {
+        match self {
+            Self::List(_) => Uses::PagesAndTimes,
+            Self::Tail(_) => Uses::Stream,
+        }
+    }
+}
+
+/// Runs one of the commands.
+///
+/// # Errors
+/// What the call fails with.
+pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Error> {
+    match command {
+        Command::List(filter) => {
+            let template = filter.request(context, Part { limit: None, after: None });
+            let build = |part: Part| ListRequest { limit: part.limit, after: part.after, ..template.clone() };
+            context.list::<List, _>("audit.list", build).await
+        }
+        Command::Tail(filter) => tail::run(context, &filter).await,
+    }
+}

@@ -1,0 +1,219 @@
+//! `authctl limit`
+
+use crate::{
+    context::{Context, Intent},
+    error::Error,
+    output::{
+        Done,
+        look::{NOTHING, name, text},
+        table::{Column, Room, Row},
+        text::clean,
+    },
+    when::parse_span,
+};
+use clap::{Args, Subcommand};
+use shared::{
+    admin::{
+        Empty,
+        limit::{Changed, Kind, Limit, List, Reset, ResetRequest, Set, SetRequest, Setting, Show, ShowRequest},
+    },
+    rate::Rate,
+    time::Span,
+};
+
+/// Commands about limits.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Every policy with its live value
+    #[command(alias = "ls")]
+    List,
+    /// One policy
+    Show {
+        /// Its name, like login.ip
+        policy: String,
+    },
+    /// Change a policy, for good or for a time
+    Set(Values),
+    /// Return a policy to its default, or forget one address or account
+    Reset {
+        /// Its name, like login.ip
+        policy: String,
+        /// Forget what was counted for this address or account, and leave the policy as it is
+        #[arg(long, value_name = "VALUE")]
+        key: Option<String>,
+    },
+}
+
+/// What to change of a policy.
+#[derive(Debug, Args)]
+pub struct Values {
+    /// Its name, like login.ip
+    policy: String,
+    /// 30/min, 10/15min, or off
+    #[arg(value_parser = |text: &str| text.parse::<Rate>().map_err(|error| error.to_string()))]
+    rate: Option<Rate>,
+    /// How many at once
+    #[arg(long, value_name = "N")]
+    burst: Option<u32>,
+    /// Of a ladder: the delay after the burst
+    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    first_delay: Option<Span>,
+    /// Of a ladder: the longest delay
+    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    max_delay: Option<Span>,
+    /// Return to the default after this time
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_span)]
+    lasting: Option<Span>,
+    /// Count, and refuse nothing
+    #[arg(long)]
+    shadow: bool,
+}
+
+impl Row for Limit {
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column { name: "POLICY", room: Room::Keep, cell: |limit, _| clean(&limit.policy) },
+        Column { name: "LIMIT", room: Room::Cut, cell: |limit, _| value(limit) },
+        Column {
+            name: "SHADOW",
+            room: Room::Keep,
+            cell: |limit, _| if limit.shadow { "yes" } else { NOTHING }.to_owned(),
+        },
+        Column { name: "EXPIRES", room: Room::Optional, cell: |limit, look| look.time_or_nothing(limit.expires_at) },
+        Column { name: "DEFAULT", room: Room::Optional, cell: |limit, _| setting(&limit.default) },
+        Column { name: "KIND", room: Room::Wide, cell: |limit, _| name(limit.kind) },
+        Column { name: "CHANGED", room: Room::Wide, cell: |limit, look| look.time_or_nothing(limit.changed_at) },
+        Column { name: "CHANGED BY", room: Room::Wide, cell: |limit, _| text(limit.changed_by.as_deref()) },
+    ];
+
+    fn id(&self) -> String {
+        self.policy.clone()
+    }
+}
+
+fn value(limit: &Limit) -> String {
+    setting(&Setting {
+        rate: limit.rate,
+        burst: limit.burst,
+        first_delay: limit.first_delay,
+        max_delay: limit.max_delay,
+    })
+}
+
+/// A setting as a person would say it.
+fn setting(setting: &Setting) -> String {
+    let mut parts = Vec::new();
+    parts.extend(setting.rate.map(|rate| rate.to_string()));
+    match (setting.burst, parts.is_empty() && setting.first_delay.is_none()) {
+        (Some(count), true) => parts.push(count.to_string()),
+        (Some(burst), false) => parts.push(format!("burst {burst}")),
+        (None, _) => {}
+    }
+    match (setting.first_delay, setting.max_delay) {
+        (Some(first), Some(max)) => parts.push(format!("then {first} to {max}")),
+        (Some(first), None) => parts.push(format!("then {first}")),
+        (None, Some(max)) => parts.push(format!("at most {max}")),
+        (None, None) => {}
+    }
+    if parts.is_empty() { NOTHING.to_owned() } else { parts.join(" ") }
+}
+
+/// Runs one of the commands.
+///
+/// # Errors
+/// What the call fails with.
+pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Error> {
+    match command {
+        Command::List => context.list::<List, _>("limit.list", |_| Empty {}).await,
+        Command::Show { policy } => {
+            let Some(limit) = context.call::<Show>(&ShowRequest { policy }).await? else { return Ok(()) };
+            context.output.item("limit.show", &limit)
+        }
+        Command::Set(values) => set(context, &values).await,
+        Command::Reset { policy, key } => reset(context, &policy, key).await,
+    }
+}
+
+async fn set(context: &mut Context<'_>, values: &Values) -> Result<(), Error> {
+    let says_nothing = values.rate.is_none()
+        && values.burst.is_none()
+        && values.first_delay.is_none()
+        && values.max_delay.is_none()
+        && !values.shadow;
+    if says_nothing {
+        return Err(Error::usage("there is nothing to set", "add a rate like 30/min, --burst N, or --shadow"));
+    }
+    let build = |intent: Intent| SetRequest {
+        policy: values.policy.clone(),
+        rate: values.rate,
+        burst: values.burst,
+        first_delay: values.first_delay,
+        max_delay: values.max_delay,
+        lasting: values.lasting,
+        shadow: values.shadow,
+        reason: intent.reason,
+        ticket: intent.ticket,
+        dry_run: intent.dry_run,
+    };
+    let Some(changed) = context.change::<Set>(build).await? else { return Ok(()) };
+    show_change(context, "limit.set", &changed)
+}
+
+async fn reset(context: &mut Context<'_>, policy: &str, key: Option<String>) -> Result<(), Error> {
+    let build = |intent: Intent| ResetRequest {
+        policy: policy.to_owned(),
+        key: key.clone(),
+        reason: intent.reason,
+        ticket: intent.ticket,
+        dry_run: intent.dry_run,
+    };
+    let Some(changed) = context.change::<Reset>(build).await? else { return Ok(()) };
+    let Some(key) = &key else { return show_change(context, "limit.reset", &changed) };
+    let verb = if context.flags.dry_run { "would forget" } else { "forgot" };
+    let lines = vec![format!("{policy}: {verb} {key}")];
+    context.output.done(&Done {
+        schema: "limit.reset",
+        data: &changed,
+        ids: vec![policy.to_owned()],
+        lines,
+        needed: vec![],
+    })
+}
+
+fn show_change(context: &mut Context<'_>, schema: &str, changed: &Changed) -> Result<(), Error> {
+    let (limit, verb) = (&changed.limit, if context.flags.dry_run { "would be" } else { "is" });
+    let shadow = if limit.shadow { ", only counting" } else { "" };
+    let until = limit.expires_at.map(|end| format!(", ends {}", context.output.look().time(end))).unwrap_or_default();
+    let was = value(&changed.previous);
+    let line = format!("{} {verb} {}{shadow}{until} (was {was})", limit.policy, value(limit));
+    if limit.kind == Kind::Rate && limit.rate == Some(Rate::Off) && !context.flags.dry_run {
+        context.output.warn(format!("{} refuses nothing until it is set again", limit.policy));
+    }
+    context.output.done(&Done {
+        schema,
+        data: changed,
+        ids: vec![limit.policy.clone()],
+        lines: vec![line],
+        needed: vec![],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_reads_like_the_configuration() {
+        let rate = Setting { rate: "30/min".parse().ok(), burst: Some(20), ..Setting::default() };
+        let ladder = Setting {
+            burst: Some(5),
+            first_delay: "1s".parse().ok(),
+            max_delay: "15m".parse().ok(),
+            ..Setting::default()
+        };
+        let count = Setting { burst: Some(85), ..Setting::default() };
+        assert_eq!(setting(&rate), "30/min burst 20");
+        assert_eq!(setting(&ladder), "burst 5 then 1s to 15m");
+        assert_eq!(setting(&count), "85");
+        assert_eq!(setting(&Setting::default()), "-");
+    }
+}

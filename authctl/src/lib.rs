@@ -1,0 +1,132 @@
+//! The operator's command line for authd as a library: `main.rs` only starts it.
+//!
+//! `client` speaks to the admin socket and knows no output; `output` prints and knows no socket; `cmd` has one file a
+//! noun and joins the two through `context`. Every failure is one [`error::Error`], mapped to an exit code in one place.
+
+pub mod cli;
+pub mod client;
+pub mod cmd;
+pub mod context;
+pub mod error;
+pub mod output;
+pub mod prompt;
+pub mod when;
+
+use clap::{CommandFactory, Parser, error::ErrorKind};
+use cli::Cli;
+use context::Context;
+use error::Error;
+use output::{Format, Output};
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+};
+
+/// The command with all its subcommands, for completions and documentation.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// One manual page a command: its file name (`authctl-session-list.1`) and its text.
+///
+/// # Errors
+/// [`io::Error`] never in practice: the pages are rendered into memory.
+pub fn man_pages() -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut root = command().disable_help_subcommand(true);
+    root.build();
+    let mut pages = Vec::new();
+    add_pages(&root, "authctl", &mut pages)?;
+    Ok(pages)
+}
+
+fn add_pages(command: &clap::Command, name: &str, pages: &mut Vec<(String, Vec<u8>)>) -> io::Result<()> {
+    let mut text = Vec::new();
+    clap_mangen::Man::new(command.clone()).title(name).render(&mut text)?;
+    pages.push((format!("{name}.1"), text));
+    command
+        .get_subcommands()
+        .filter(|sub| !sub.is_hide_set())
+        .try_for_each(|sub| add_pages(sub, &format!("{name}-{}", sub.get_name()), pages))
+}
+
+/// Runs the program with these arguments and returns its exit code.
+#[must_use]
+pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(refusal) => return report_usage(&refusal, &args),
+    };
+    let mut output = Output::new(&cli.global);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output.report(&Error::Io(error)),
+    };
+    let result = Context::new(&cli.global, &mut output)
+        .and_then(|mut context| runtime.block_on(run_until_interrupted(&mut context, cli.command)));
+    let code = match result {
+        Ok(()) => 0,
+        Err(error) => output.report(&error),
+    };
+    runtime.shutdown_background();
+    code
+}
+
+async fn run_until_interrupted(context: &mut Context<'_>, command: cli::Command) -> Result<(), Error> {
+    tokio::select! {
+        result = cmd::run(context, command) => result,
+        _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+    }
+}
+
+fn report_usage(refusal: &clap::Error, args: &[OsString]) -> u8 {
+    match refusal.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A reader that stopped reading help has read enough.
+            drop(write!(io::stdout(), "{refusal}"));
+            0
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            drop(write!(io::stderr(), "{refusal}"));
+            error::Exit::Usage.code()
+        }
+        _ => {
+            let format = if wants_json(args) { Format::Json } else { Format::Table };
+            Output::plain(format).report(&Error::from(refusal))
+        }
+    }
+}
+
+/// Whether the arguments ask for JSON, for errors found before they are understood.
+fn wants_json(args: &[OsString]) -> bool {
+    let texts: Vec<&str> = args.iter().filter_map(|arg| arg.to_str()).take_while(|arg| *arg != "--").collect();
+    texts.iter().any(|arg| matches!(*arg, "-ojson" | "-o=json" | "--output=json"))
+        || texts.windows(2).any(|pair| matches!(pair, ["-o" | "--output", "json"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_a_manual_page() {
+        let names: Vec<String> = man_pages().unwrap().into_iter().map(|(name, _)| name).collect();
+        for name in ["authctl.1", "authctl-session.1", "authctl-session-revoke.1", "authctl-limit-set.1"] {
+            assert!(names.iter().any(|have| have == name), "{name} is not among {names:?}");
+        }
+    }
+
+    #[test]
+    fn json_is_noticed_before_the_arguments_are_understood() {
+        let args = |texts: &[&str]| texts.iter().map(OsString::from).collect::<Vec<_>>();
+        assert!(wants_json(&args(&["authctl", "-o", "json", "nonsense"])));
+        assert!(wants_json(&args(&["authctl", "--output=json", "nonsense"])));
+        assert!(!wants_json(&args(&["authctl", "api", "--", "-o", "json"])));
+    }
+}

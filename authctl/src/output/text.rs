@@ -1,0 +1,109 @@
+//! Text from elsewhere made safe to print, measured and cut as a terminal shows it.
+
+use std::fmt::Write;
+use tabled::grid::util::string::get_string_width;
+
+/// Whether a terminal may do something else with this character than show it.
+fn is_unsafe(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// The text with everything that could move the cursor, change colours, break the line, turn the direction of writing
+/// or hide itself written out as an escape.
+#[must_use]
+pub fn clean(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            letter if is_unsafe(letter) => {
+                // Writing to a string cannot fail.
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(letter));
+            }
+            letter => out.push(letter),
+        }
+    }
+    out
+}
+
+/// JSON text with the same characters escaped in JSON's own way, which changes nothing of its meaning.
+#[must_use]
+pub fn clean_json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut units = [0; 2];
+    for letter in text.chars() {
+        if letter == '\n' || !is_unsafe(letter) {
+            out.push(letter);
+            continue;
+        }
+        for unit in letter.encode_utf16(&mut units) {
+            let _ = write!(out, "\\u{unit:04x}");
+        }
+    }
+    out
+}
+
+/// Columns a terminal needs for the text.
+#[must_use]
+pub fn width(text: &str) -> usize {
+    get_string_width(text)
+}
+
+/// The text cut to `columns`, with `…` where something is missing.
+#[must_use]
+pub fn fit(text: &str, columns: usize) -> String {
+    // Marks without a width of their own could make a narrow text endless.
+    let longest = columns.saturating_mul(8);
+    if width(text) <= columns && text.len() <= longest.max(64) {
+        return text.to_owned();
+    }
+    let mut kept = String::new();
+    for letter in text.chars() {
+        kept.push(letter);
+        if width(&kept) >= columns || kept.len() > longest {
+            kept.pop();
+            break;
+        }
+    }
+    if columns > 0 {
+        kept.push('…');
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_printed_can_steer_a_terminal() {
+        let hostile = "a\u{1b}[2Jb\nc\td\u{9b}31me\u{202e}f\u{7f}\u{200b}";
+        let safe = clean(hostile);
+        assert_eq!(safe, "a\\u{1b}[2Jb\\nc\\td\\u{9b}31me\\u{202e}f\\u{7f}\\u{200b}");
+        assert!(!safe.chars().any(is_unsafe));
+        assert_eq!(clean("Ünïcödé 名前"), "Ünïcödé 名前");
+    }
+
+    #[test]
+    fn json_keeps_its_meaning_when_it_is_made_printable() {
+        let value = serde_json::json!({"a": "x\u{9b}\u{202e}\u{e0041}\ny"});
+        let safe = clean_json(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(!safe.chars().any(|letter| letter != '\n' && is_unsafe(letter)));
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), value);
+    }
+
+    #[test]
+    fn text_is_cut_by_what_a_terminal_shows() {
+        assert_eq!(fit("abcdef", 6), "abcdef");
+        assert_eq!(fit("abcdefg", 6), "abcde…");
+        assert_eq!(fit("名前名前", 6), "名前…");
+        assert!(width(&fit("名前名前", 6)) <= 6);
+        assert_eq!(fit("abc", 1), "…");
+        assert!(fit(&format!("a{}", "\u{301}".repeat(10_000)), 5).len() < 100);
+    }
+}

@@ -1,0 +1,27 @@
+//! What the admin API asks of the daemon as a whole; the container answers.
+
+use crate::auth::Operator;
+use shared::admin::{
+    Page,
+    config::{Checked, Setting},
+    daemon::{Reloaded, StatusReport},
+};
+
+/// Status, configuration and reload.
+#[async_trait::async_trait]
+pub trait Control: Send + Sync {
+    /// How the daemon is; answers from memory where storage does not.
+    async fn status(&self) -> StatusReport;
+
+    /// Every configuration key with its value and origin; secrets masked.
+    fn show_config(&self) -> Page<Setting>;
+
+    /// What a reload would do, and what is wrong with the files.
+    fn check_config(&self) -> Checked;
+
+    /// Reads the configuration again and puts its live values into force, or nothing when anything is wrong.
+    async fn reload(&self, operator: &Operator) -> Reloaded;
+
+    /// This process's name in heartbeats.
+    fn instance(&self) -> &str;
+}

@@ -1,0 +1,265 @@
+//! One worker's hashing: Argon2id (RFC 9106) in a kept buffer, and the older hashes that imported accounts bring.
+
+use crate::domain::{
+    account::PasswordHash as Stored,
+    clock::{Random, random_bytes},
+    password::{Against, Checked, HashError, Password},
+};
+use argon2::{
+    Algorithm, Argon2, Block, Params, Version,
+    password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
+};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+const SALT_LEN: usize = 16;
+/// Bytes of every hash that is made here.
+pub(super) const OUTPUT_LEN: usize = 32;
+/// A stored hash that asks for more memory than this is not verified, in KiB.
+const MAX_MEMORY_KIB: u32 = 256 * 1_024;
+/// The same for passes.
+const MAX_ITERATIONS: u32 = 16;
+/// The same for lanes.
+const MAX_LANES: u32 = 16;
+/// A shorter stored output could be found by trying.
+const MIN_OUTPUT_LEN: usize = 16;
+/// Cost 14 takes about a second; more would let one login stop a worker.
+const MAX_BCRYPT_COST: u32 = 14;
+const MIN_BCRYPT_COST: u32 = 4;
+
+/// Configured parameters and the memory they need, allocated once for each worker.
+pub(super) struct Engine {
+    configured: Argon2<'static>,
+    blocks: Vec<Block>,
+}
+
+impl Engine {
+    /// An engine that makes hashes with these parameters.
+    pub(super) fn new(configured: Params) -> Self {
+        let blocks = vec![Block::default(); configured.block_count()];
+        Self { configured: Argon2::new(Algorithm::Argon2id, Version::V0x13, configured), blocks }
+    }
+
+    /// Hashes with the configured parameters and a new salt.
+    pub(super) fn hash(&mut self, password: &Password, random: &dyn Random) -> Result<Stored, HashError> {
+        let salt: [u8; SALT_LEN] = random_bytes(random);
+        let output = self.derive(&self.configured.clone(), password, &salt)?;
+        let phc = PasswordHash {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: ParamsString::try_from(self.configured.params()).map_err(|_| HashError::Unusable)?,
+            salt: Some(Salt::new(&salt).map_err(|_| HashError::Unusable)?),
+            hash: Some(Output::new(&output).map_err(|_| HashError::Unusable)?),
+        };
+        Ok(Stored(phc.to_string()))
+    }
+
+    /// Checks a password; what it is checked against decides how.
+    pub(super) fn check(&mut self, password: &Password, against: &Against) -> Result<Checked, HashError> {
+        match against {
+            Against::Nobody(text) => self.check_nobody(password, text),
+            Against::Stored(Stored(text)) if is_bcrypt(text) => check_bcrypt(password, text),
+            Against::Stored(Stored(text)) => self.check_argon2(password, text),
+        }
+    }
+
+    /// The same work as for an account, and never a match.
+    fn check_nobody(&mut self, password: &Password, text: &str) -> Result<Checked, HashError> {
+        let digest = Sha256::digest(text);
+        let (salt, _) = digest.split_at(SALT_LEN);
+        let output = self.derive(&self.configured.clone(), password, salt)?;
+        // Used as a real one would be, so that the work cannot be optimised away.
+        let _ = std::hint::black_box(output.as_slice().ct_eq(digest.as_slice()));
+        Ok(Checked::Wrong)
+    }
+
+    fn check_argon2(&mut self, password: &Password, text: &str) -> Result<Checked, HashError> {
+        let stored = Argon2Hash::read(text).ok_or(HashError::Unusable)?;
+        let argon2 = Argon2::new(stored.algorithm, stored.version, stored.params.clone());
+        let output = self.derive(&argon2, password, &stored.salt)?;
+        if !bool::from(output.as_slice().ct_eq(stored.output.as_bytes())) {
+            return Ok(Checked::Wrong);
+        }
+        Ok(if stored.is_as_configured(self.configured.params()) { Checked::Right } else { Checked::RightButOutdated })
+    }
+
+    fn derive(
+        &mut self,
+        argon2: &Argon2<'_>,
+        password: &Password,
+        salt: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, HashError> {
+        self.provide(argon2.params().block_count())?;
+        let mut output = Zeroizing::new(vec![0; argon2.params().output_len().unwrap_or(OUTPUT_LEN)]);
+        argon2
+            .hash_password_into_with_memory(password.reveal().as_bytes(), salt, &mut output, &mut self.blocks)
+            .map_err(|_| HashError::Unusable)?;
+        Ok(output)
+    }
+
+    /// Grows the buffer for a larger stored hash, and gives the memory back with the next ordinary one.
+    fn provide(&mut self, blocks: usize) -> Result<(), HashError> {
+        let ordinary = self.configured.params().block_count();
+        if blocks > self.blocks.len() {
+            let missing = blocks.saturating_sub(self.blocks.len());
+            self.blocks.try_reserve_exact(missing).map_err(|_| HashError::Overloaded)?;
+            self.blocks.resize(blocks, Block::default());
+        } else if blocks <= ordinary && self.blocks.len() > ordinary {
+            self.blocks.truncate(ordinary);
+            self.blocks.shrink_to_fit();
+        }
+        Ok(())
+    }
+}
+
+/// A stored Argon2 hash within the caps.
+struct Argon2Hash {
+    algorithm: Algorithm,
+    version: Version,
+    params: Params,
+    salt: Salt,
+    output: Output,
+}
+
+impl Argon2Hash {
+    fn read(text: &str) -> Option<Self> {
+        let phc = PasswordHash::new(text).ok()?;
+        let algorithm = Algorithm::try_from(phc.algorithm.as_str()).ok()?;
+        // The reference implementation wrote no version before 0x13.
+        let version = phc.version.map_or(Ok(Version::V0x10), Version::try_from).ok()?;
+        let (salt, output) = (phc.salt?, phc.hash?);
+        let named = |name: &str| phc.params.get_decimal(name);
+        let (memory_kib, iterations, lanes) = (named("m")?, named("t")?, named("p")?);
+        if memory_kib > MAX_MEMORY_KIB || iterations > MAX_ITERATIONS || lanes > MAX_LANES {
+            return None;
+        }
+        let params = Params::try_from(&phc).ok()?;
+        (output.len() >= MIN_OUTPUT_LEN).then_some(Self { algorithm, version, params, salt, output })
+    }
+
+    fn is_as_configured(&self, configured: &Params) -> bool {
+        let cost = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
+        self.algorithm == Algorithm::Argon2id
+            && self.version == Version::V0x13
+            && cost(&self.params) == cost(configured)
+            && self.output.len() == OUTPUT_LEN
+    }
+}
+
+fn is_bcrypt(text: &str) -> bool {
+    ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| text.starts_with(prefix))
+}
+
+/// Verifies as the system did that made the hash: bcrypt reads 72 bytes and ignores the rest.
+fn check_bcrypt(password: &Password, text: &str) -> Result<Checked, HashError> {
+    let parts: bcrypt::HashParts = text.parse().map_err(|_| HashError::Unusable)?;
+    if !(MIN_BCRYPT_COST..=MAX_BCRYPT_COST).contains(&parts.get_cost()) {
+        return Err(HashError::Unusable);
+    }
+    match bcrypt::verify(password.reveal(), text) {
+        Ok(true) => Ok(Checked::RightButOutdated),
+        Ok(false) => Ok(Checked::Wrong),
+        Err(_) => Err(HashError::Unusable),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::fakes::CountedRandom;
+
+    fn engine() -> Engine {
+        Engine::new(Params::new(64, 1, 1, Some(OUTPUT_LEN)).unwrap())
+    }
+
+    fn check(engine: &mut Engine, password: &str, stored: &str) -> Result<Checked, HashError> {
+        engine.check(&Password::new(password), &Against::Stored(Stored(stored.into())))
+    }
+
+    #[test]
+    fn a_hash_is_argon2id_with_the_configured_parameters_and_its_own_salt() {
+        let (mut engine, random) = (engine(), CountedRandom::default());
+        let password = Password::new("correct horse");
+        let (one, two) = (engine.hash(&password, &random).unwrap(), engine.hash(&password, &random).unwrap());
+        assert!(one.0.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{}", one.0);
+        assert_ne!(one, two);
+        assert_eq!(check(&mut engine, "correct horse", &one.0), Ok(Checked::Right));
+        for wrong in ["correct horse ", "Correct horse", "", "correct hors\u{e9}"] {
+            assert_eq!(check(&mut engine, wrong, &one.0), Ok(Checked::Wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_hash_of_the_reference_implementation_verifies_and_is_outdated() {
+        let stored = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+        let mut engine = engine();
+        assert_eq!(check(&mut engine, "password", stored), Ok(Checked::RightButOutdated));
+        assert_eq!(check(&mut engine, "Password", stored), Ok(Checked::Wrong));
+        assert!(engine.blocks.len() > 64, "the larger buffer is kept for the next large one");
+        let _ = check(&mut engine, "password", "$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAA");
+        assert_eq!(engine.blocks.len(), 64, "and given back with an ordinary one");
+    }
+
+    #[test]
+    fn every_parameter_that_differs_makes_a_right_password_outdated() {
+        let random = CountedRandom::default();
+        for (m, t, p) in [(64, 1, 1), (128, 1, 1), (64, 2, 1), (64, 1, 2)] {
+            let mut other = Engine::new(Params::new(m, t, p, Some(OUTPUT_LEN)).unwrap());
+            let stored = other.hash(&Password::new("right"), &random).unwrap();
+            let expected = if (m, t, p) == (64, 1, 1) { Checked::Right } else { Checked::RightButOutdated };
+            assert_eq!(check(&mut engine(), "right", &stored.0), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn bcrypt_hashes_of_other_systems_verify_and_are_outdated() {
+        let long = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789chars after 72 are ignored";
+        for version in ["$2a$", "$2b$", "$2y$"] {
+            for (password, rest) in [
+                ("U*U", "05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"),
+                (long, "05$abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui"),
+                (&long[..72], "05$abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui"),
+            ] {
+                let stored = format!("{version}{rest}");
+                assert_eq!(check(&mut engine(), password, &stored), Ok(Checked::RightButOutdated), "{stored}");
+                assert_eq!(check(&mut engine(), &password[1..], &stored), Ok(Checked::Wrong), "{stored}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_verified_within_the_caps_is_unusable() {
+        let output = "CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+        let argon2 = |params: &str, output: &str| format!("$argon2id$v=19${params}$c29tZXNhbHQ${output}");
+        for stored in [
+            argon2("m=262145,t=1,p=1", output),
+            argon2("m=4294967295,t=1,p=1", output),
+            argon2("m=64,t=17,p=1", output),
+            argon2("m=256,t=1,p=17", output),
+            argon2("m=64,t=0,p=1", output),
+            argon2("m=64,t=1", output),
+            argon2("m=64,t=1,p=1", "CTFhFdXPJO1aFaM"),
+            "$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ".into(),
+            "$argon2x$v=19$m=64,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc".into(),
+            "$2y$15$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW".into(),
+            "$2y$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW".into(),
+            "$2y$03$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW".into(),
+            "$2x$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW".into(),
+            "$2y$05$é".into(),
+            "5f4dcc3b5aa765d61d8327deb882cf99".into(),
+            String::new(),
+        ] {
+            assert_eq!(check(&mut engine(), "password", &stored), Err(HashError::Unusable), "{stored}");
+        }
+    }
+
+    #[test]
+    fn nobody_never_matches() {
+        let mut engine = engine();
+        for text in ["", "ada@example.org"] {
+            let checked = engine.check(&Password::new("any"), &Against::Nobody(text.into()));
+            assert_eq!(checked, Ok(Checked::Wrong));
+        }
+    }
+}

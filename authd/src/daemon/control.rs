@@ -1,0 +1,222 @@
+//! The daemon as a whole, as operators and health checks see it: status, configuration, reload.
+
+use crate::{
+    admin::control::Control,
+    auth::{Auth, Operator},
+    config::{self, Args, Config, Effect, Loaded, Origin},
+    daemon::Daemon,
+    domain::{
+        audit::{Action, EventOutcome},
+        key::KeyState,
+    },
+    http::{Part, PartState, ReadyCheck},
+    log::LogHandle,
+};
+use ipnet::IpNet;
+use shared::{
+    admin::{
+        Page,
+        config::{Change, Checked, Problem, Setting},
+        daemon::{Database, Degraded, Hashing, Keys, Redis, Reloaded, Sessions, StatusReport},
+    },
+    time::Timestamp,
+};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::watch;
+
+/// Tells whether requests can be answered: database writable, audit writable (the same transaction), a key usable.
+pub(super) struct Health(pub(super) Arc<Auth>);
+
+#[async_trait::async_trait]
+impl ReadyCheck for Health {
+    async fn parts(&self) -> Vec<Part> {
+        let part = |name, works: bool| Part { name, state: if works { PartState::Up } else { PartState::Down } };
+        let writable = self.0.parts.readiness.probe().await.is_ok();
+        vec![
+            part("database", writable),
+            part("audit", writable),
+            part("keys", !self.0.parts.signer.published().is_empty()),
+            part("restore", !self.0.is_locked_down()),
+        ]
+    }
+}
+
+/// The running daemon with the configuration it runs on.
+pub(super) struct Running {
+    pub(super) daemon: Arc<Daemon>,
+    pub(super) loaded: Mutex<Loaded>,
+    pub(super) args: Args,
+    pub(super) log: LogHandle,
+    pub(super) trusted_proxies: watch::Sender<Vec<IpNet>>,
+    pub(super) listen: SocketAddr,
+    pub(super) since_ms: i64,
+}
+
+impl Running {
+    fn loaded(&self) -> MutexGuard<'_, Loaded> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn auth(&self) -> &Auth {
+        &self.daemon.auth
+    }
+
+    /// Puts the live part of a new configuration into force.
+    fn adopt(&self, new: Loaded) -> Result<(), String> {
+        let next = self.loaded().config.with_live_of(&new.config);
+        self.daemon.reconfigure(&next).map_err(|error| error.to_string())?;
+        self.log.set_level(next.log.level);
+        self.trusted_proxies.send_replace(next.server.trusted_proxies.clone());
+        *self.loaded() = Loaded { config: next, ..new };
+        Ok(())
+    }
+
+    async fn keys(&self) -> Keys {
+        let keys = self.auth().list_keys().await.unwrap_or_default();
+        let of = |state| keys.iter().find(|key| key.state == state).map(|key| key.id.to_string());
+        Keys { active: of(KeyState::Active), staged: of(KeyState::Staged) }
+    }
+
+    /// SIGHUP and `authctl reload`: `by` is who asked on the socket.
+    pub(super) async fn reload_for(&self, by: Option<&Operator>) -> Reloaded {
+        let outcome = match Config::load(&self.args) {
+            Err(problems) => Err(problems.0.into_iter().map(problem).collect::<Vec<_>>()),
+            Ok(new) => {
+                let (applied, restart) = changes(&self.loaded(), &new);
+                let dry_run = by.is_some_and(Operator::is_dry_run);
+                let adopted = if dry_run { Ok(()) } else { self.adopt(new) };
+                adopted.map(|()| (applied, restart)).map_err(|message| vec![plain_problem(message)])
+            }
+        };
+        let (action, result, reloaded) = match outcome {
+            Ok((applied, restart)) => {
+                (Action::ConfigReloaded, EventOutcome::Ok, Reloaded { applied, restart, problems: Vec::new() })
+            }
+            Err(problems) => (
+                Action::ConfigRejected,
+                EventOutcome::Error,
+                Reloaded { applied: Vec::new(), restart: Vec::new(), problems },
+            ),
+        };
+        let names = |changes: &[Change]| changes.iter().map(|change| change.key.as_str()).collect::<Vec<_>>().join(" ");
+        let detail = vec![
+            ("applied", names(&reloaded.applied)),
+            ("restart", names(&reloaded.restart)),
+            ("problems", reloaded.problems.len().to_string()),
+        ];
+        tracing::info!(action = action.as_str(), applied = %names(&reloaded.applied), problems = reloaded.problems.len(), "configuration read again");
+        if let Err(error) = self.auth().note_daemon(action, result, by, detail).await {
+            tracing::warn!(%error, "the reload could not be recorded in the audit");
+        }
+        reloaded
+    }
+}
+
+fn problem(problem: config::Problem) -> Problem {
+    let (file, line) = match &problem.origin {
+        Origin::File { path, line } => (Some(path.display().to_string()), u64::try_from(*line).ok()),
+        Origin::Default | Origin::Env(_) | Origin::Flag(_) => (None, None),
+    };
+    let key = Some(problem.key).filter(|key| !key.is_empty());
+    Problem { key, file, line, message: problem.message, hint: problem.hint }
+}
+
+fn plain_problem(message: String) -> Problem {
+    Problem { key: None, file: None, line: None, message, hint: None }
+}
+
+/// What differs: `(takes effect now, waits for a restart)`.
+fn changes(old: &Loaded, new: &Loaded) -> (Vec<Change>, Vec<Change>) {
+    let before = config::describe(&old.config, &old.origins);
+    let after = config::describe(&new.config, &new.origins);
+    let differing = before.into_iter().zip(after).filter(|(old, new)| old.value != new.value);
+    let (live, restart): (Vec<_>, Vec<_>) = differing.partition(|(old, _)| old.effect == Effect::Live);
+    let change =
+        |(old, new): (config::Described, config::Described)| Change { key: old.key, from: old.value, to: new.value };
+    (live.into_iter().map(change).collect(), restart.into_iter().map(change).collect())
+}
+
+#[async_trait::async_trait]
+impl Control for Running {
+    async fn status(&self) -> StatusReport {
+        let parts = Health(self.daemon.auth.clone()).parts().await;
+        let ready = parts.iter().all(|part| part.state == PartState::Up);
+        let readiness = &self.auth().parts.readiness;
+        let load = self.auth().parts.hasher.load();
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let storage_up = parts.iter().any(|part| part.name == "database" && part.state == PartState::Up);
+        let down = readiness.outages().since_ms().map(|since_ms| Degraded {
+            part: "database".to_owned(),
+            since: Timestamp(since_ms),
+            effect: "logins, refreshes and changes answer 503; token verification goes on from memory".to_owned(),
+        });
+        let restored = self.auth().is_locked_down().then(|| {
+            "the database is older than what was seen before; accept it with: \
+             authctl api session/epoch-bump '{\"accept_restore\":true}'"
+                .to_owned()
+        });
+        let warnings = self
+            .loaded()
+            .warnings
+            .iter()
+            .map(|warning| format!("{}: {}", warning.key, warning.message))
+            .collect::<Vec<_>>();
+        StatusReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ready,
+            since: Timestamp(self.since_ms),
+            listen: Some(self.listen.to_string()),
+            database: Database {
+                kind: readiness.kind().to_owned(),
+                state: if storage_up { "up" } else { "down" }.to_owned(),
+            },
+            redis: Redis { state: "off".to_owned() },
+            keys: self.keys().await,
+            hashing: Hashing { workers: count(load.workers), busy: count(load.busy), queued: count(load.queued) },
+            sessions: Sessions { live: self.auth().live_sessions().await.ok() },
+            degraded: down.into_iter().collect(),
+            problems: restored.into_iter().chain(warnings).collect(),
+        }
+    }
+
+    fn show_config(&self) -> Page<Setting> {
+        let loaded = self.loaded();
+        let settings = config::describe(&loaded.config, &loaded.origins);
+        Page::whole(
+            settings
+                .into_iter()
+                .map(|key| Setting {
+                    key: key.key,
+                    value: key.value.into(),
+                    default: key.default.into(),
+                    origin: key.origin.to_string(),
+                    live: key.effect == Effect::Live,
+                })
+                .collect(),
+        )
+    }
+
+    fn check_config(&self) -> Checked {
+        match Config::load(&self.args) {
+            Ok(new) => {
+                let (live, restart) = changes(&self.loaded(), &new);
+                Checked { problems: Vec::new(), live, restart }
+            }
+            Err(problems) => {
+                let problems = problems.0.into_iter().map(problem).collect();
+                Checked { problems, live: Vec::new(), restart: Vec::new() }
+            }
+        }
+    }
+
+    async fn reload(&self, operator: &Operator) -> Reloaded {
+        self.reload_for(Some(operator)).await
+    }
+
+    fn instance(&self) -> &str {
+        &self.daemon.instance
+    }
+}

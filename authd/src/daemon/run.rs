@@ -1,0 +1,195 @@
+//! From start to stop: sockets, jobs, signals, drain.
+
+use crate::{
+    admin,
+    config::Config,
+    daemon::{Daemon, Ports, StartError, anchor, control::Running, parts},
+    domain::audit::{Action, EventOutcome},
+    http, jobs,
+    lifecycle::{self, Inherited, Manager, Probe, Reload, Start},
+    listener::{self, ListenerLimits},
+    store,
+    tasks::{Stop, StopCause, Tasks},
+};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{net::TcpListener, sync::watch};
+use tracing::{error, info, warn};
+
+/// How long a stop may take before what is left is cut off: the drain, then the rest.
+const STOP_DEADLINE: Duration = Duration::from_secs(12);
+/// How often the anchor and the line for `systemctl status` follow.
+const FOLLOW_PERIOD: Duration = Duration::from_secs(5);
+
+/// Serves until it is told to stop.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn run(start: Start) -> Result<(), StartError> {
+    let Start { loaded, args, log, sockets } = start;
+    let config = loaded.config.clone();
+    make_data_dir(&config)?;
+    let daemon = Arc::new(Daemon::build(&config, Ports::default()).await?);
+    let Inherited { public, admin, read } = sockets;
+    let public = bind(&config, public).await?;
+    let listen = public.local_addr().map_err(|cause| internal("the public address cannot be read", &cause))?;
+    let (trusted_proxies, uncounted) = watch::channel(config.server.trusted_proxies.clone());
+    let running = Arc::new(Running {
+        since_ms: daemon.auth.parts.clock.now_ms(),
+        daemon: daemon.clone(),
+        loaded: Mutex::new(loaded),
+        args,
+        log,
+        trusted_proxies,
+        listen,
+    });
+    let tasks = Arc::new(Tasks::new());
+    // ADMIN
+    check_anchor(&daemon, &config).await?;
+    note(&daemon, Action::DaemonStarted, vec![("listen", listen.to_string())]).await?;
+
+    let limits = ListenerLimits::new(&config.server, uncounted);
+    tasks.spawn("public", listener::serve(public, daemon.router(), limits, tasks.stop()));
+    jobs::start(&daemon.auth, &daemon.instance, &tasks);
+    tasks.spawn("follow", follow(daemon.clone(), config.places.audit_anchor.clone(), listen, tasks.stop()));
+    lifecycle::watch_signals(&tasks, OnHangup(running)).map_err(|cause| internal("signals", &cause))?;
+    if let Some(interval) = lifecycle::watchdog_interval() {
+        tasks.spawn("watchdog", lifecycle::feed_watchdog(interval, Turns(daemon.clone()), tasks.stop()));
+    }
+    info!(address = %listen, listener = "public", "listening");
+    Manager.ready(&format!("serving on {listen}"));
+    say_how_to_operate(&config);
+    until_stopped(&daemon, &tasks).await
+}
+
+async fn until_stopped(daemon: &Daemon, tasks: &Tasks) -> Result<(), StartError> {
+    let mut stop = tasks.stop();
+    stop.wait().await;
+    Manager.stopping();
+    let cause = stop.cause().unwrap_or(StopCause::Asked("end"));
+    info!(%cause, "stopping: finishing requests in flight");
+    let left = tasks.finish(STOP_DEADLINE).await;
+    if !left.is_empty() {
+        warn!(tasks = left.join(" "), "cut off at the deadline");
+    }
+    if let Err(fault) = note(daemon, Action::DaemonStopped, vec![("cause", cause.to_string())]).await {
+        warn!(%fault, "the stop could not be recorded in the audit");
+    }
+    if let Err(fault) = daemon.auth.leave(&daemon.instance).await {
+        warn!(%fault, "other instances will count this one for a few seconds more");
+    }
+    if let Err(fault) = daemon.auth.seal_events(1_000).await {
+        warn!(%fault, "the last events are not sealed yet; the next start does it");
+    }
+    match cause {
+        StopCause::Asked(_) => Ok(()),
+        StopCause::TaskDied(name) => Err(StartError::Internal(format!(
+            "the task {name} died: this is a bug; the daemon stops so that its service manager starts it afresh"
+        ))),
+    }
+}
+
+fn internal(what: &str, cause: &dyn std::fmt::Display) -> StartError {
+    StartError::Internal(format!("{what}: {cause}"))
+}
+
+/// Made 0700: it holds the key-encryption key and the database.
+fn make_data_dir(config: &Config) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let directory = &config.places.data_dir;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|cause| {
+        StartError::Configuration(format!(
+            "the data directory {} cannot be made: {cause}; choose another with --data-dir",
+            directory.display()
+        ))
+    })
+}
+
+async fn bind(config: &Config, inherited: Option<std::net::TcpListener>) -> Result<TcpListener, StartError> {
+    let address: SocketAddr = config.server.listen;
+    let listener = match inherited {
+        Some(listener) => TcpListener::from_std(listener),
+        None => TcpListener::bind(address).await,
+    };
+    listener.map_err(|cause| {
+        StartError::Configuration(format!("cannot listen on {address}: {cause}; choose another address with --listen"))
+    })
+}
+
+async fn note(daemon: &Daemon, action: Action, detail: Vec<(&'static str, String)>) -> Result<(), StartError> {
+    Ok(daemon.auth.note_daemon(action, EventOutcome::Ok, None, detail).await?)
+}
+
+async fn check_anchor(daemon: &Daemon, config: &Config) -> Result<(), StartError> {
+    Ok(anchor::check(&daemon.auth, &config.places.audit_anchor).await?)
+}
+
+/// Moves the anchor and says in `systemctl status` how things are.
+async fn follow(daemon: Arc<Daemon>, anchor_file: PathBuf, listen: SocketAddr, mut stop: Stop) {
+    let mut timer = tokio::time::interval(FOLLOW_PERIOD);
+    loop {
+        tokio::select! {
+            () = stop.wait() => return,
+            _ = timer.tick() => {}
+        }
+        // A database that is away is said below, and by the jobs in the log.
+        let _ = anchor::check(&daemon.auth, &anchor_file).await;
+        let status = match daemon.auth.parts.readiness.outages().since_ms() {
+            None => format!("serving on {listen}"),
+            Some(since_ms) => format!("degraded: no database since {}", shared::time::Timestamp(since_ms)),
+        };
+        Manager.status(&status);
+    }
+}
+
+/// The event loop turns and storage answers in time, if only with a refusal: a restart does not cure a database that
+/// is away, and would take token verification down with it.
+struct Turns(Arc<Daemon>);
+
+impl Probe for Turns {
+    async fn is_well(&self) -> bool {
+        let _ = self.0.auth.parts.readiness.probe().await;
+        true
+    }
+}
+
+struct OnHangup(Arc<Running>);
+
+impl Reload for OnHangup {
+    async fn reload(&self) {
+        Manager.reloading();
+        let reloaded = self.0.reload_for(None).await;
+        for problem in &reloaded.problems {
+            error!(key = problem.key, file = problem.file, line = problem.line, "{}", problem.message);
+        }
+        Manager.ready("serving");
+    }
+}
+
+/// For whoever started it by hand in a directory of its own.
+fn say_how_to_operate(config: &Config) {
+    if config.places.data_dir_is_given {
+        println!("authctl --socket {} status", config.places.admin_socket.display());
+    }
+}
+
+/// Brings the database to this version's schema.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn migrate(config: &Config) -> Result<(), StartError> {
+    make_data_dir(config)?;
+    store::open(parts::store_options(config, &Ports::default())).await?;
+    info!("the database has this version's schema");
+    Ok(())
+}
+
+/// The OpenAPI document of the public API.
+#[must_use]
+pub fn openapi() -> serde_json::Value {
+    http::openapi_document()
+}

@@ -1,0 +1,43 @@
+//! The answer of login, registration and refresh.
+
+use crate::{auth::Tokens, http::user::UserBody};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Tokens of a session. Keep the refresh token safe and replace it by each answer's.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Tokens)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TokensBody {
+    /// A JWT (RFC 9068).
+    access_token: String,
+    /// Always `Bearer`.
+    #[schema(pattern = "^Bearer$")]
+    token_type: &'static str,
+    /// Seconds the access token has left.
+    #[schema(minimum = 0)]
+    expires_in: i64,
+    /// Single use: the next refresh answers its successor.
+    refresh_token: String,
+    /// Seconds until the refresh token ends by inactivity or for good.
+    #[schema(minimum = 0)]
+    refresh_expires_in: i64,
+    /// The session.
+    session_id: String,
+    /// The account.
+    user: UserBody,
+}
+
+impl From<Tokens> for TokensBody {
+    fn from(tokens: Tokens) -> Self {
+        Self {
+            access_token: tokens.access.reveal().to_owned(),
+            token_type: "Bearer",
+            expires_in: tokens.access_expires_in_s,
+            refresh_token: tokens.refresh.reveal().to_owned(),
+            refresh_expires_in: tokens.refresh_expires_in_s,
+            session_id: tokens.session.into(),
+            user: tokens.account.into(),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The limiter of one instance, in memory: exact, bounded, forgotten with the process.
+//!
+//! What must outlive a restart (the hard counters of `login.hard`) is in the database. Times are the wall clock's:
+//! both rules bound what a clock that went back can do, and one that jumps ahead ends waits early.
+
+use super::{
+    bucket::{NO_TICKET, Turn},
+    shard::{Shard, Spot},
+};
+use crate::domain::{
+    clock::Clock,
+    ladder::Outcome,
+    limit::{Admission, LimitKey, Limiter, Policy, PolicyName, PolicySet, PolicyValue, Reservation, Reserved, Settled},
+    rotation::Shadow,
+};
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::Notify;
+
+const SHARDS: usize = 64;
+/// Attempts that may wait for a place at the same time, in one shard.
+const MAX_WAITING: usize = 1_024;
+
+/// Counts in memory.
+pub struct MemoryLimiter {
+    policies: RwLock<Arc<PolicySet>>,
+    clock: Arc<dyn Clock>,
+    rooms: Vec<Room>,
+    next_ticket: AtomicU64,
+}
+
+/// A shard and those who wait for a place in it.
+struct Room {
+    shard: Mutex<Shard>,
+    freed: Notify,
+    waiting: AtomicUsize,
+}
+
+impl std::fmt::Debug for MemoryLimiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MemoryLimiter")
+    }
+}
+
+impl MemoryLimiter {
+    /// A limiter that remembers about `capacity` keys (100 bytes each); when it is full it forgets first what refuses
+    /// nobody, and last what locks a key.
+    #[must_use]
+    pub fn new(policies: Arc<PolicySet>, clock: Arc<dyn Clock>, capacity: usize) -> Self {
+        let room = |_| Room {
+            shard: Mutex::new(Shard::new(capacity.div_ceil(SHARDS))),
+            freed: Notify::new(),
+            waiting: AtomicUsize::new(0),
+        };
+        let rooms = (0..SHARDS).map(room).collect();
+        Self { policies: RwLock::new(policies), clock, rooms, next_ticket: AtomicU64::new(NO_TICKET + 1) }
+    }
+
+    fn room(&self, spot: &Spot) -> Option<&Room> {
+        self.rooms.get(spot.shard(SHARDS))
+    }
+
+    /// One more of a policy; what a policy that only counts says is not heard.
+    fn ask(&self, name: PolicyName, spot: Spot, ticket: u64) -> Turn {
+        let policies = self.policies();
+        let (Some(room), Some(policy)) = (self.room(&spot), policies.get(name)) else { return Turn::Held };
+        if is_off(policy) {
+            return Turn::Held;
+        }
+        let now_ms = self.clock.now_ms();
+        let turn = room.lock().bucket(spot, &policies, now_ms).ask(policy, ticket, now_ms);
+        if policy.shadow == Shadow::Counted { Turn::Held } else { turn }
+    }
+
+    /// Asks again whenever a place becomes free.
+    async fn wait_for_turn(&self, name: PolicyName, spot: Spot, ticket: u64) -> Turn {
+        let Some(room) = self.room(&spot) else { return Turn::Held };
+        loop {
+            // Made before asking: a place freed between the two is not missed.
+            let freed = room.freed.notified();
+            match self.ask(name, spot, ticket) {
+                Turn::Busy => freed.await,
+                turn => return turn,
+            }
+        }
+    }
+}
+
+/// Everything is let through and nothing counted.
+fn is_off(policy: &Policy) -> bool {
+    matches!(policy.value, PolicyValue::Rate { .. }) && policy.quota().is_none()
+}
+
+impl Room {
+    fn lock(&self) -> MutexGuard<'_, Shard> {
+        self.shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A seat among those who wait; `None` when there are too many.
+    fn sit(&self) -> Option<Seat<'_>> {
+        let seat = Seat(&self.waiting);
+        (self.waiting.fetch_add(1, Ordering::Relaxed) < MAX_WAITING).then_some(seat)
+    }
+}
+
+/// Counts somebody who waits for as long as it lives.
+struct Seat<'a>(&'a AtomicUsize);
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[async_trait::async_trait]
+impl Limiter for MemoryLimiter {
+    fn install(&self, policies: Arc<PolicySet>) {
+        *self.policies.write().unwrap_or_else(PoisonError::into_inner) = policies;
+        // A wider budget may let those go who wait.
+        self.rooms.iter().for_each(|room| room.freed.notify_waiters());
+    }
+
+    fn policies(&self) -> Arc<PolicySet> {
+        Arc::clone(&self.policies.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn take(&self, policy: PolicyName, key: &LimitKey) -> Admission {
+        let is_rate = self.policies().get(policy).is_some_and(|policy| policy.value.kind() == "rate");
+        if !is_rate {
+            return Admission::Allowed;
+        }
+        match self.ask(policy, Spot::new(policy, key), NO_TICKET) {
+            Turn::Held | Turn::Busy => Admission::Allowed,
+            Turn::Denied { retry_after_ms } => Admission::Denied { retry_after_ms },
+        }
+    }
+
+    async fn reserve(&self, policy: PolicyName, key: LimitKey, wait_ms: i64) -> Reserved {
+        let spot = Spot::new(policy, &key);
+        let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
+        let mut turn = self.ask(policy, spot, ticket);
+        if turn == Turn::Busy {
+            let Some(_seat) = self.room(&spot).and_then(Room::sit) else { return Reserved::Overloaded };
+            let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0));
+            turn = match tokio::time::timeout(wait, self.wait_for_turn(policy, spot, ticket)).await {
+                Ok(turn) => turn,
+                // A lost place frees itself without telling anybody.
+                Err(_) => self.ask(policy, spot, ticket),
+            };
+        }
+        match turn {
+            Turn::Held => Reserved::Place(Reservation { policy, key, ticket }),
+            Turn::Busy => Reserved::Overloaded,
+            Turn::Denied { retry_after_ms } => Reserved::Denied { retry_after_ms },
+        }
+    }
+
+    async fn settle(&self, place: Reservation, outcome: Outcome) -> Settled {
+        let (spot, policies) = (Spot::new(place.policy, &place.key), self.policies());
+        let (Some(room), Some(policy)) = (self.room(&spot), policies.get(place.policy)) else {
+            return Settled::Counted;
+        };
+        if is_off(policy) {
+            return Settled::Counted;
+        }
+        let now_ms = self.clock.now_ms();
+        let mut shard = room.lock();
+        let settled = shard.bucket(spot, &policies, now_ms).settle(policy, place.ticket, outcome, now_ms);
+        shard.tidy(&spot, &policies, now_ms);
+        drop(shard);
+        room.freed.notify_waiters();
+        settled
+    }
+
+    async fn wait_ms(&self, policy: PolicyName, key: &LimitKey) -> i64 {
+        let (spot, policies) = (Spot::new(policy, key), self.policies());
+        let (Some(room), Some(policy)) = (self.room(&spot), policies.get(policy)) else { return 0 };
+        if policy.shadow == Shadow::Counted {
+            return 0;
+        }
+        let now_ms = self.clock.now_ms();
+        room.lock().get(&spot).map_or(0, |bucket| bucket.wait_ms(policy, now_ms))
+    }
+
+    async fn forget(&self, policy: PolicyName, key: &LimitKey) -> bool {
+        let (spot, policies) = (Spot::new(policy, key), self.policies());
+        let Some(room) = self.room(&spot) else { return false };
+        let now_ms = self.clock.now_ms();
+        let mut shard = room.lock();
+        shard.tidy(&spot, &policies, now_ms);
+        if shard.get(&spot).is_none() {
+            return false;
+        }
+        shard.bucket(spot, &policies, now_ms).forget();
+        shard.tidy(&spot, &policies, now_ms);
+        drop(shard);
+        room.freed.notify_waiters();
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;
