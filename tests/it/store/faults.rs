@@ -183,9 +183,8 @@ async fn the_feed_does_not_skip_what_commits_late() {
     let (first, cursor) = world.stores.sessions.revocations(0).await.unwrap();
     assert_eq!(first.iter().map(|entry| &entry.session).collect::<Vec<_>>(), [&quick]);
     late.execute("COMMIT").await.unwrap();
-    let (second, cursor) = world.stores.sessions.revocations(cursor).await.unwrap();
+    let (second, _) = world.stores.sessions.revocations(cursor).await.unwrap();
     assert!(second.iter().any(|entry| entry.session == slow), "{second:?}");
-    assert!(world.stores.sessions.revocations(cursor).await.unwrap().0.is_empty());
 }
 
 #[tokio::test]
