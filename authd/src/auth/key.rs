@@ -3,11 +3,12 @@
 use crate::auth::{Auth, Operator, OperatorRefusal, Refusal};
 use crate::domain::{
     audit::{Action, Event},
-    key::{Heartbeat, KeyPlan, KeyState, KeyStep, SigningKey, is_known_everywhere, plan_steps},
+    key::{Heartbeat, KeyPlan, KeyState, KeyStep, SigningKey, is_known_everywhere, live_instances, plan_steps},
     login::KeySet,
     store_error::StoreError,
 };
 use shared::id::KeyId;
+use std::sync::atomic::Ordering;
 
 /// What `key rotate` did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,7 @@ impl Auth {
         // A new installation takes three rounds: stage, activate, stage the next one.
         for _ in 0..4 {
             let (beats, now_ms) = self.parts.keys.beat(instance, &self.parts.signer.published()).await?;
+            self.count_instances(&beats, now_ms);
             let steps = plan_steps(&keys, &beats, &plan, now_ms);
             if steps.is_empty() {
                 break;
@@ -54,6 +56,22 @@ impl Auth {
             keys = self.poll_keys().await?;
         }
         Ok(())
+    }
+
+    /// Instances on one database share the budgets that each counts by itself. SQLite has one instance: a second row
+    /// there is the one before a crash.
+    fn count_instances(&self, beats: &[Heartbeat], now_ms: i64) {
+        let is_shared = self.parts.readiness.kind() != "sqlite";
+        let live = if is_shared { live_instances(beats, now_ms) } else { 1 };
+        self.instances.store(live, Ordering::Relaxed);
+    }
+
+    /// Takes this instance off the list of those that serve keys and share budgets.
+    ///
+    /// # Errors
+    /// [`StoreError`]; it is then taken off for its silence.
+    pub async fn leave(&self, instance: &str) -> Result<(), StoreError> {
+        self.parts.keys.leave(instance).await
     }
 
     async fn take_step(&self, step: KeyStep) -> Result<(), StoreError> {

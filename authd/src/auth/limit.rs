@@ -11,7 +11,7 @@ use crate::domain::{
 };
 use shared::id::UserId;
 use shared::{rate::Rate, time::Span};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, atomic::Ordering};
 
 const PREFIX: &str = "limit.";
 
@@ -109,10 +109,10 @@ fn changed(current: &Policy, change: &LimitChange) -> Result<PolicyValue, Operat
 }
 
 impl Auth {
-    /// The policies in force.
+    /// The policies in force, for all instances together.
     #[must_use]
     pub fn limits(&self) -> Arc<PolicySet> {
-        self.parts.limiter.policies()
+        self.limits.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads the stored settings and puts limits into force; every instance does so each second.
@@ -145,9 +145,11 @@ impl Auth {
                 ..base
             }
         });
-        if set != *self.limits() {
-            self.parts.limiter.install(Arc::new(set));
+        let share = set.share_of(self.instances.load(Ordering::Relaxed));
+        if share != *self.parts.limiter.policies() {
+            self.parts.limiter.install(Arc::new(share));
         }
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
     }
 
     /// Changes a policy for all instances: here at once, elsewhere within a second.

@@ -50,7 +50,7 @@ use crate::domain::{
 use shared::id::EventId;
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError, RwLock, atomic::{AtomicBool, AtomicU32}},
 };
 
 /// Everything the use cases work with.
@@ -152,6 +152,8 @@ pub struct Auth {
     denials: Denials,
     password_changes: Mutex<password::RecentChanges>,
     locked_down: AtomicBool,
+    limits: RwLock<Arc<PolicySet>>,
+    instances: AtomicU32,
 }
 
 impl Auth {
@@ -161,11 +163,13 @@ impl Auth {
         parts.limiter.install(settings.limits.clone());
         Self {
             parts,
-            settings: RwLock::new(Arc::new(settings)),
             revoked: RevokedSet::default(),
             denials: Denials::default(),
             password_changes: Mutex::default(),
             locked_down: AtomicBool::new(false),
+            limits: RwLock::new(settings.limits.clone()),
+            instances: AtomicU32::new(1),
+            settings: RwLock::new(Arc::new(settings)),
         }
     }
 

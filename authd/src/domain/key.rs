@@ -144,6 +144,13 @@ pub enum KeyStep {
     Retire(KeyId),
 }
 
+/// How many instances share this database now, at least one.
+#[must_use]
+pub fn live_instances(instances: &[Heartbeat], now_ms: i64) -> u32 {
+    let live = instances.iter().filter(|beat| now_ms.saturating_sub(beat.beat_ms) <= INSTANCE_LIVE_MS).count();
+    u32::try_from(live).unwrap_or(u32::MAX).max(1)
+}
+
 /// Whether a staged key has been served long enough by every live instance: cache age + skew.
 #[must_use]
 pub fn is_known_everywhere(key: &SigningKey, instances: &[Heartbeat], plan: &KeyPlan, now_ms: i64) -> bool {
@@ -220,6 +227,9 @@ pub trait KeyStore: Send + Sync {
 
     /// Says that this instance lives and which keys it serves; returns all heartbeats younger than a day.
     async fn beat(&self, instance: &str, serving: &[String]) -> Result<(Vec<Heartbeat>, i64), StoreError>;
+
+    /// Says that this instance ends.
+    async fn leave(&self, instance: &str) -> Result<(), StoreError>;
 }
 
 #[cfg(test)]

@@ -109,6 +109,22 @@ impl Policy {
         Self { value, shadow: Shadow::Enforced, default: value, changed: None, expires_ms: None }
     }
 
+    /// The share of one of `instances` that count locally: rates and ladders are divided, rounded up. What is counted
+    /// in the database is whole, and so is a count within one session.
+    #[must_use]
+    pub fn share_of(&self, instances: u32) -> Self {
+        let share = |burst: u32| burst.div_ceil(instances.max(1));
+        let value = match self.value {
+            PolicyValue::Rate { rate: Rate::Per { count, period_ms }, burst } => PolicyValue::Rate {
+                rate: Rate::Per { count, period_ms: period_ms.saturating_mul(u64::from(instances.max(1))) },
+                burst: share(burst),
+            },
+            PolicyValue::Ladder(ladder) => PolicyValue::Ladder(Ladder { burst: share(ladder.burst), ..ladder }),
+            PolicyValue::Rate { .. } | PolicyValue::Count { .. } => self.value,
+        };
+        Self { value, ..self.clone() }
+    }
+
     /// GCRA numbers of a rate; `None` for `off` and for other kinds.
     #[must_use]
     pub fn quota(&self) -> Option<Quota> {
@@ -136,6 +152,16 @@ impl PolicySet {
     #[must_use]
     pub fn get(&self, name: PolicyName) -> Option<&Policy> {
         self.policies.iter().find(|(has, _)| *has == name).map(|(_, policy)| policy)
+    }
+
+    /// The set that one of `instances` counts by; `refresh.session` is counted in the database and stays whole.
+    #[must_use]
+    pub fn share_of(&self, instances: u32) -> Self {
+        let policies = self.policies.iter().map(|(name, policy)| match name {
+            PolicyName::RefreshSession => (*name, policy.clone()),
+            _ => (*name, policy.share_of(instances)),
+        });
+        Self { policies: policies.collect() }
     }
 
     /// All, in order.
@@ -251,4 +277,27 @@ pub trait Limiter: Send + Sync {
 
     /// Forgets one key; `false` when nothing was known of it.
     async fn forget(&self, policy: PolicyName, key: &LimitKey) -> bool;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_share_local_budgets_and_leave_the_rest_whole() {
+        let rate = PolicyValue::Rate { rate: "30/min".parse().unwrap(), burst: 5 };
+        let set = PolicySet::new(|_| Policy::configured(rate));
+        let half = PolicyValue::Rate { rate: "30/2min".parse().unwrap(), burst: 3 };
+        assert_eq!(set.share_of(2).get(PolicyName::LoginIp).unwrap().value, half);
+        assert_eq!(set.share_of(2).get(PolicyName::RefreshSession).unwrap().value, rate);
+        assert_eq!(set.share_of(1), set);
+    }
+
+    #[test]
+    fn every_spelling_of_an_address_is_one_key() {
+        let key = |text: &str| LimitKey::address(text.parse().unwrap());
+        assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
+        assert_eq!(key("2001:db8:1:2:3::"), key("2001:db8:1:2:ffff::1"));
+        assert_ne!(key("2001:db8:1:2::"), key("2001:db8:1:3::"));
+    }
 }

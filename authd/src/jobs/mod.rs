@@ -2,9 +2,9 @@
 //!
 //! | job | every | what |
 //! | --- | --- | --- |
-//! | settings | 1 s | live limits of all instances |
-//! | revocation | 1 s | ended sessions of all instances; ends that still have to become durable |
-//! | keys | 1 s | signing keys of all instances |
+//! | settings | 500 ms | live limits of all instances |
+//! | revocation | 500 ms | ended sessions of all instances; ends that still have to become durable |
+//! | keys | 500 ms | signing keys of all instances |
 //! | rotate | 5 s | heartbeat; steps of the key life cycle that are due |
 //! | seal | 250 ms | sequence numbers and hashes of committed events |
 //! | sweep | 5 s | seals whose grace has ended, outlived revocations |
@@ -45,13 +45,13 @@ where
 pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks) {
     let instance: Arc<str> = instance.into();
     let jobs = [
-        job("settings", 1_000, auth, |auth| async move { auth.poll_settings().await }),
-        job("revocation", 1_000, auth, |auth| async move {
+        job("settings", 500, auth, |auth| async move { auth.poll_settings().await }),
+        job("revocation", 500, auth, |auth| async move {
             auth.poll_revocations().await?;
             auth.retry_pending_ends().await;
             Ok(())
         }),
-        job("keys", 1_000, auth, |auth| async move { auth.poll_keys().await.map(drop) }),
+        job("keys", 500, auth, |auth| async move { auth.poll_keys().await.map(drop) }),
         job("rotate", 5_000, auth, move |auth| {
             let instance = instance.clone();
             async move { auth.beat(&instance).await }

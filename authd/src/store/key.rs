@@ -145,6 +145,14 @@ impl KeyStore for Keys {
         let (instance, serving) = (instance.to_owned(), serving.to_vec());
         on_tx!(self.db, |tx| beat(tx, &instance, &serving).await)
     }
+
+    async fn leave(&self, instance: &str) -> Result<(), StoreError> {
+        let instance = instance.to_owned();
+        on_tx!(self.db, |tx| {
+            on_db!(tx, execute["DELETE FROM instance WHERE instance.name = $1"](instance.as_str()))?;
+            Ok(())
+        })
+    }
 }
 
 /// Writes the event if a row changed, and tells whether one did.

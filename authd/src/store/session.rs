@@ -3,7 +3,7 @@
 use crate::{
     domain::{
         audit::Event,
-        page::{Page, PageRequest},
+        page::{MAX_PAGE, Page, PageRequest},
         session::{
             EndReason, LiveSession, NewSession, Opened, Revocation, Revoked, Rotate, Rotated, Session, SessionFilter,
             SessionStore,
@@ -64,16 +64,16 @@ impl SessionStore for Sessions {
     }
 
     async fn find_by_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<Session>, StoreError> {
-        // Ids are lower-case base32: everything that starts with the prefix sorts before the prefix and a tilde.
+        // Ids are ASCII below the tilde and sort by their bytes.
         let (from, to) = (prefix.to_owned(), format!("{prefix}~"));
         let rows: Vec<SessionRow> = on_read!(self.db, |tx| {
             let clock = tx.clock();
             on_db!(tx, all ["SELECT " SESSION ", " NOW " AS now_ms FROM session
                 WHERE session.id >= $2 AND session.id < $3 ORDER BY session.id LIMIT $4"](
-                clock, from.as_str(), to.as_str(), i64::from(limit),
+                clock, from.as_str(), to.as_str(), i64::from(limit.min(MAX_PAGE)),
             ))
         })?;
-        rows.into_iter().map(|row| row.session()).collect()
+        rows.iter().map(SessionRow::session).collect()
     }
 
     async fn find_live(&self, id: &SessionId) -> Result<Option<LiveSession>, StoreError> {

@@ -4,6 +4,7 @@ use crate::{
     domain::{
         audit::Event,
         session::{EndReason, NewSession, OnLimit, Opened},
+        store_error::StoreError,
     },
     store::{
         db::Tx,
@@ -16,19 +17,18 @@ use crate::{
 };
 use shared::id::SessionId;
 
-/// Opens a session and writes `events`, or undoes the transaction and says why not.
+/// Opens a session and writes `events`, or undoes the transaction and says why not. The events of sessions that make
+/// room are made from the last of `events`.
 pub(super) async fn open(tx: &mut Tx<'_>, new: &NewSession, events: &[Event]) -> Stored<Opened> {
     let Some(now_ms) = lock_for_login(tx, new).await? else {
         tx.undo();
         return Ok(Opened::AccountChanged);
     };
-    let Some(evicted) = make_room(tx, new, events).await? else {
+    let Some(evicted) = make_room(tx, new, events.last()).await? else {
         tx.undo();
         return Ok(Opened::Full);
     };
-    for event in events {
-        event::write(tx, event).await?;
-    }
+    event::write_all(tx, events).await?;
     insert(tx, new, now_ms, evicted).await
 }
 
@@ -69,7 +69,7 @@ async fn insert(tx: &mut Tx<'_>, new: &NewSession, created_ms: i64, evicted: Vec
 }
 
 /// Ends as many of the account's live sessions as the cap wants gone; `None` when the cap refuses instead.
-async fn make_room(tx: &mut Tx<'_>, new: &NewSession, events: &[Event]) -> Stored<Option<Vec<SessionId>>> {
+async fn make_room(tx: &mut Tx<'_>, new: &NewSession, event: Option<&Event>) -> Stored<Option<Vec<SessionId>>> {
     let clock = tx.clock();
     let (live,): (i64,) = on_db!(tx, one ["SELECT count(*) FROM session
         WHERE session.account_id = $2 AND " LIVE](clock, new.account.as_str()))?;
@@ -89,9 +89,10 @@ async fn make_room(tx: &mut Tx<'_>, new: &NewSession, events: &[Event]) -> Store
     let locked = on_db!(tx, all ["SELECT session.id FROM session
         WHERE session.id IN " IDS " AND " LIVE " ORDER BY session.id" LOCK](clock, ids.as_str()))?;
     let evicted = session_ids(locked)?;
-    if let Some(event) = events.last() {
-        let operation = Event { reason: None, ..event.clone() };
-        session_end::end_with_events(tx, &evicted, EndReason::Evicted, &operation).await?;
-    }
+    let Some(event) = event else {
+        return Err(StoreError::corrupt("a session cannot make room without an event"));
+    };
+    let operation = Event { reason: None, ..event.clone() };
+    session_end::end_with_events(tx, &evicted, EndReason::Evicted, &operation).await?;
     Ok(Some(evicted))
 }

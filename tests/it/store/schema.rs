@@ -1,0 +1,96 @@
+//! Both migrations make the same tables, and the database itself guards the audit log.
+
+use super::World;
+use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
+use std::collections::BTreeSet;
+
+type Columns = BTreeSet<(String, String)>;
+
+async fn sqlite(world: &World) -> SqliteConnection {
+    SqliteConnection::connect(&world.url).await.unwrap()
+}
+
+async fn postgres(world: &World) -> PgConnection {
+    PgConnection::connect(&world.url).await.unwrap()
+}
+
+#[tokio::test]
+async fn both_databases_have_the_same_tables_and_columns() {
+    let (small, large) = (World::sqlite_file().await, World::postgres().await);
+    let sqlite: Vec<(String, String)> = sqlx::query_as(
+        "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c
+        WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' AND t.name NOT LIKE '\\_sqlx%' ESCAPE '\\'",
+    )
+    .fetch_all(&mut sqlite(&small).await)
+    .await
+    .unwrap();
+    let postgres: Vec<(String, String)> = sqlx::query_as(
+        "SELECT table_name::text, column_name::text FROM information_schema.columns
+        WHERE table_schema = 'public' AND table_name NOT LIKE '\\_sqlx%'",
+    )
+    .fetch_all(&mut postgres(&large).await)
+    .await
+    .unwrap();
+    let (sqlite, postgres): (Columns, Columns) = (sqlite.into_iter().collect(), postgres.into_iter().collect());
+    assert!(sqlite.len() > 100);
+    assert_eq!(sqlite, postgres);
+    let tables: BTreeSet<&str> = sqlite.iter().map(|(table, _)| table.as_str()).collect();
+    for table in tables.into_iter().filter(|table| *table != "tenant") {
+        assert!(sqlite.contains(&(table.to_owned(), "tenant_id".to_owned())), "{table}");
+    }
+}
+
+#[tokio::test]
+async fn both_directories_hold_the_same_migrations() {
+    let names = |kind: &str| -> BTreeSet<_> {
+        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations").join(kind);
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    };
+    assert_eq!(names("sqlite"), names("postgres"));
+}
+
+const FORBIDDEN: [&str; 5] = [
+    "UPDATE event SET reason = 'x'",
+    "UPDATE event SET seq = 7, hash = hash, reason = 'x'",
+    "UPDATE event SET seq = NULL, hash = NULL",
+    "UPDATE event SET seq = 9",
+    "DELETE FROM event",
+];
+
+#[tokio::test]
+async fn a_sealed_event_can_be_neither_changed_nor_deleted() {
+    use authd::domain::audit::Action;
+    for world in [World::sqlite_file().await, World::postgres().await] {
+        world.stores.audit.append(vec![world.event(Action::AuditRead)]).await.unwrap();
+        assert_eq!(world.stores.audit.seal(10).await.unwrap(), 1);
+        let before = world.stores.audit.after(0, 10).await.unwrap();
+        for statement in FORBIDDEN {
+            let refused = if world.dir.is_some() {
+                sqlite(&world).await.execute(statement).await.map(|_| ())
+            } else {
+                postgres(&world).await.execute(statement).await.map(|_| ())
+            };
+            let message = refused.expect_err(statement).to_string();
+            assert!(message.contains("an event is"), "{statement}: {message}");
+        }
+        assert_eq!(world.stores.audit.after(0, 10).await.unwrap(), before);
+    }
+    let large = World::postgres().await;
+    assert!(postgres(&large).await.execute("TRUNCATE event").await.is_err());
+}
+
+#[tokio::test]
+async fn an_unsealed_event_can_only_be_sealed() {
+    use authd::domain::audit::Action;
+    for world in [World::sqlite_file().await, World::postgres().await] {
+        world.stores.audit.append(vec![world.event(Action::AuditRead)]).await.unwrap();
+        for statement in ["UPDATE event SET reason = 'x'", "UPDATE event SET seq = 1", "DELETE FROM event"] {
+            let refused = if world.dir.is_some() {
+                sqlite(&world).await.execute(statement).await.map(|_| ())
+            } else {
+                postgres(&world).await.execute(statement).await.map(|_| ())
+            };
+            assert!(refused.is_err(), "{statement}");
+        }
+    }
+}
