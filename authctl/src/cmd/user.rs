@@ -27,7 +27,7 @@ pub enum Command {
     /// Accounts, newest first
     #[command(alias = "ls")]
     List {
-        /// Beginning of the e-mail address or of the user name
+        /// Part of the e-mail address or of the user name
         #[arg(value_name = "TEXT")]
         search: Option<String>,
         /// In this state
@@ -126,7 +126,7 @@ impl Command {
     #[must_use]
     pub fn uses(&self) -> Uses {
         match self {
-            Self::List { .. } => Uses::PagesAndTimes,
+            Self::List { .. } => Uses::Pages,
             Self::Show { .. }
             | Self::Create(_)
             | Self::Disable(_)
@@ -178,7 +178,6 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Erro
 }
 
 async fn list(context: &mut Context<'_>, search: Option<String>, state: Option<State>) -> Result<(), Error> {
-    let (since, until) = (context.since(), context.until());
     let build =
         |part: Part| ListRequest { search: search.clone(), state, since, until, limit: part.limit, after: part.after };
     context.list::<List, _>("user.list", build).await
