@@ -178,8 +178,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Erro
 }
 
 async fn list(context: &mut Context<'_>, search: Option<String>, state: Option<State>) -> Result<(), Error> {
-    let build =
-        |part: Part| ListRequest { search: search.clone(), state, since, until, limit: part.limit, after: part.after };
+    let build = |part: Part| ListRequest { search: search.clone(), state, limit: part.limit, after: part.after };
     context.list::<List, _>("user.list", build).await
 }
 

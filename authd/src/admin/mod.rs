@@ -112,6 +112,7 @@ fn router(admin: Arc<Admin>) -> Router {
         .add::<session_calls::List, _, _>(session::list)
         .add::<session_calls::Show, _, _>(session::show)
         .add::<session_calls::Revoke, _, _>(session::revoke)
+        .add::<session_calls::EpochBump, _, _>(session::bump_epoch)
         .add::<user_calls::List, _, _>(user::list)
         .add::<user_calls::Show, _, _>(user::show)
         .add::<user_calls::Create, _, _>(user::create)

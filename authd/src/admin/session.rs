@@ -13,7 +13,9 @@ use crate::{
 use shared::{
     admin::{
         Page,
-        session::{Filter, ListRequest, RevokeRequest, Revoked, Session, ShowRequest, State},
+        session::{
+            EpochBumpRequest, EpochBumped, Filter, ListRequest, RevokeRequest, Revoked, Session, ShowRequest, State,
+        },
     },
     id::SessionId,
     time::Timestamp,
@@ -56,6 +58,21 @@ pub(super) async fn revoke(admin: Arc<Admin>, by: Caller, request: RevokeRequest
     let expected = request.expect.map(|count| Expectation { count, tolerance_percent });
     let done = admin.auth.revoke_sessions(&operator, query, expected).await?;
     Ok(Revoked { matched: done.matched, revoked: done.revoked })
+}
+
+/// `session/epoch-bump`
+pub(super) async fn bump_epoch(
+    admin: Arc<Admin>,
+    by: Caller,
+    request: EpochBumpRequest,
+) -> Result<EpochBumped, Denied> {
+    let operator = by.operator(intent!(request))?;
+    if admin.auth.is_locked_down() && !request.accept_restore {
+        let text = "the database is older than what was seen before: say `accept_restore` to go on with it";
+        return Err(Denied::Malformed(text.to_owned()));
+    }
+    let sessions = admin.auth.live_sessions().await?;
+    Ok(EpochBumped { epoch: admin.auth.bump_epoch(&operator).await?, sessions })
 }
 
 /// An id or the beginning of one: nothing else may be searched for, least of all nothing.
