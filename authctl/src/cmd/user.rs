@@ -178,8 +178,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Erro
 }
 
 async fn list(context: &mut Context<'_>, search: Option<String>, state: Option<State>) -> Result<(), Error> {
-    let build =
-        |part: Part| ListRequest { search: search.clone(), state, since, until, limit: part.limit, after: part.after };
+    let build = |part: Part| ListRequest { search: search.clone(), state, limit: part.limit, after: part.after };
     context.list::<List, _>("user.list", build).await
 }
 
@@ -260,7 +259,6 @@ where
     if let Some(question) = verb.question.filter(|_| context.asks_first()) {
         ask::<C>(context, question, users).await?;
     }
-    context.warn_of_dry_run();
     let (mut done, mut failures) = (Vec::new(), Vec::new());
     for user in users {
         let request = request(user, context.intent());
@@ -273,6 +271,7 @@ where
     if context.flags.print_request {
         return Ok(());
     }
+    context.warn_of_dry_run();
     finish(context, failures, users.len(), |context| show(context, verb, &done))
 }
 

@@ -48,7 +48,9 @@ pub async fn run(start: Start) -> Result<(), StartError> {
         listen,
     });
     let tasks = Arc::new(Tasks::new());
-    // ADMIN
+    let (auth, options) = (daemon.auth.clone(), admin::Options::new(&config));
+    admin::start(&options, auth, running.clone(), (admin, read), &tasks)
+        .map_err(|cause| StartError::Configuration(cause.to_string()))?;
     check_anchor(&daemon, &config).await?;
     note(&daemon, Action::DaemonStarted, vec![("listen", listen.to_string())]).await?;
 
