@@ -4,6 +4,7 @@
 //! sections, limits   the table of keys (key) with their types (value, types, url)
 //! source             defaults, files, environment, flags -> what was written and where
 //! check              what no single key can tell
+//! later              keys of later versions, which are refused
 //! places             data directory, sockets, database, key-encryption key
 //! reload             what of a new configuration takes effect at once
 //! describe           config show, config-schema, authd.toml(5)
@@ -12,6 +13,7 @@
 mod check;
 mod describe;
 mod key;
+mod later;
 mod limits;
 mod places;
 mod problem;

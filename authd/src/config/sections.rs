@@ -88,8 +88,8 @@ sections! {
         Restart max_connections_per_network: u32 = "64" ["1", "1000000"];
         /// Other origins whose pages may call the API with credentials.
         Live cors_origins: Vec<WebOrigin> = "";
-        /// Serves `/api/docs`; the OpenAPI document itself is always there.
-        Restart docs: bool = "false";
+        /// Whether `/api/docs` is served.
+        Later docs: bool = "false";
     }
 
     /// The two Unix sockets for operators.
@@ -103,7 +103,7 @@ sections! {
         /// Groups whose members may read.
         Restart read_groups: Vec<Group> = "authd-read";
         /// Groups whose members may fetch the metrics and nothing else.
-        Restart metrics_groups: Vec<Group> = "";
+        Later metrics_groups: Vec<Group> = "";
         /// Whether the daemon's own uid counts as an administrator; `auto`: not under the system's service manager.
         Restart trust_own_uid: Auto<bool> = "auto";
     }
@@ -124,10 +124,10 @@ sections! {
 
     /// Counters that several instances share.
     [redis] Redis {
-        /// Not in this version: limits are counted by each instance.
-        Restart url: Option<SecretUrl> = "";
+        /// Where Redis is: `redis://host` or `rediss://user:password@host`.
+        Later url: Option<SecretUrl> = "";
         /// How long one call may take.
-        Restart timeout: Span = "50ms" ["1ms", "10s"];
+        Later timeout: Span = "50ms" ["1ms", "10s"];
     }
 
     /// Who may make an account.
@@ -159,7 +159,7 @@ sections! {
         /// How long one may wait before the request is answered 503.
         Restart wait: Span = "2s" ["10ms", "30s"];
         /// Earliest answer to a failed login; `auto`: what the slowest hash in use takes.
-        Live failure_floor: Auto<Span> = "auto" ["0s", "10s"];
+        Later failure_floor: Auto<Span> = "auto" ["0s", "10s"];
     }
 
     /// Access tokens.
@@ -173,7 +173,7 @@ sections! {
         /// Life of an access token.
         Restart access_ttl: Span = "10m" ["1s", "24h"];
         /// What an access token is.
-        Restart strategy: Strategy = "jwt";
+        Later strategy: Strategy = "jwt";
         /// How far clocks of verifiers may be off.
         Restart clock_skew: Span = "60s" ["0s", "5m"];
     }
@@ -211,13 +211,13 @@ sections! {
     /// When calls to a failing dependency are no longer tried.
     [breaker] Breaker {
         /// Failures within the window that open it.
-        Restart failures: u32 = "5" ["1", "10000"];
+        Later failures: u32 = "5" ["1", "10000"];
         /// The window.
-        Restart window: Span = "10s" ["100ms", "1h"];
+        Later window: Span = "10s" ["100ms", "1h"];
         /// How long it stays open.
-        Restart open_for: Span = "5s" ["100ms", "1h"];
+        Later open_for: Span = "5s" ["100ms", "1h"];
         /// Calls that may try whether it is well again.
-        Restart half_open_max_calls: u32 = "1" ["1", "1000"];
+        Later half_open_max_calls: u32 = "1" ["1", "1000"];
     }
 
     /// The audit log.
@@ -225,7 +225,7 @@ sections! {
         /// Which refreshes write an event.
         Restart refresh: AuditRefresh = "changes";
         /// How long events are kept.
-        Restart retention: Span = "400d" ["30d", "36500d"];
+        Later retention: Span = "400d" ["30d", "36500d"];
         /// Where checkpoints are written; empty: `audit.anchor` in the data directory.
         Restart checkpoint_file: Option<PathBuf> = "";
     }
@@ -238,9 +238,9 @@ sections! {
         Live level: LogLevel = "info";
     }
 
-    /// Metrics for Prometheus; they are always on the read socket.
+    /// Metrics for Prometheus.
     [metrics] Metrics {
-        /// Address of a listener for them; empty: none.
-        Restart listen: Option<SocketAddr> = "";
+        /// Address of a listener of their own; empty: none.
+        Later listen: Option<SocketAddr> = "";
     }
 }

@@ -22,6 +22,8 @@ use tracing::{error, info, warn};
 
 /// How long a stop may take before what is left is cut off: the drain, then the rest.
 const STOP_DEADLINE: Duration = Duration::from_secs(12);
+/// How long storage may take to close.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 /// How often the anchor and the line for `systemctl status` follow.
 const FOLLOW_PERIOD: Duration = Duration::from_secs(5);
 
@@ -48,8 +50,7 @@ pub async fn run(start: Start) -> Result<(), StartError> {
         listen,
     });
     let tasks = Arc::new(Tasks::new());
-    let (auth, options) = (daemon.auth.clone(), admin::Options::new(&config));
-    admin::start(&options, auth, running.clone(), (admin, read), &tasks)
+    admin::start(&admin::Options::new(&config), daemon.auth.clone(), running.clone(), (admin, read), &tasks)
         .map_err(|cause| StartError::Configuration(cause.to_string()))?;
     check_anchor(&daemon, &config).await?;
     note(&daemon, Action::DaemonStarted, vec![("listen", listen.to_string())]).await?;
@@ -86,6 +87,9 @@ async fn until_stopped(daemon: &Daemon, tasks: &Tasks) -> Result<(), StartError>
     }
     if let Err(fault) = daemon.auth.seal_events(1_000).await {
         warn!(%fault, "the last events are not sealed yet; the next start does it");
+    }
+    if tokio::time::timeout(CLOSE_DEADLINE, daemon.close()).await.is_err() {
+        warn!("storage did not close in time; nothing acknowledged is lost");
     }
     match cause {
         StopCause::Asked(_) => Ok(()),
