@@ -13,7 +13,10 @@ use crate::{
     prompt,
 };
 use clap::{Args, Subcommand, ValueEnum};
-use shared::admin::session::{List, ListRequest, Revoke, RevokeRequest, Revoked, Session, Show, ShowRequest, State};
+use shared::admin::session::{
+    EpochBump, EpochBumpRequest, EpochBumped, List, ListRequest, Revoke, RevokeRequest, Revoked, Session, Show,
+    ShowRequest, State,
+};
 
 /// By how many per cent a set may drift between the question and the answer when nobody says.
 const DRIFT: u32 = 10;
@@ -37,6 +40,12 @@ pub enum Command {
         /// Which ones, when none is named.
         #[command(flatten)]
         filter: Filter,
+    },
+    /// End every session opened before now, and lift the lockdown after a restored database
+    EpochBump {
+        /// Go on with the restored database
+        #[arg(long)]
+        accept_restore: bool,
     },
 }
 
@@ -112,7 +121,7 @@ impl Command {
     pub fn uses(&self) -> Uses {
         match self {
             Self::List(_) => Uses::PagesAndTimes,
-            Self::Show { .. } => Uses::Nothing,
+            Self::Show { .. } | Self::EpochBump { .. } => Uses::Nothing,
             Self::Revoke { ids, .. } if ids.is_empty() => Uses::Bulk,
             Self::Revoke { .. } => Uses::Nothing,
         }
@@ -132,7 +141,27 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Erro
         }
         Command::Revoke { ids, filter } if ids.is_empty() => revoke_matching(context, filter).await,
         Command::Revoke { ids, .. } => revoke_named(context, &ids).await,
+        Command::EpochBump { accept_restore } => bump_epoch(context, accept_restore).await,
     }
+}
+
+async fn bump_epoch(context: &mut Context<'_>, accept_restore: bool) -> Result<(), Error> {
+    let build = |intent: Intent| EpochBumpRequest {
+        accept_restore,
+        reason: intent.reason,
+        ticket: intent.ticket,
+        dry_run: intent.dry_run,
+    };
+    let question = |preview: &EpochBumped| Some(format!("End {}, all there are?", sessions(preview.sessions)));
+    let Some(bumped) = context.change_after_asking::<EpochBump>(build, question).await? else { return Ok(()) };
+    let verb = if context.flags.dry_run { "would end" } else { "ended" };
+    context.output.done(&Done {
+        schema: "session.epoch-bump",
+        data: &bumped,
+        ids: vec![],
+        lines: vec![format!("{verb} {}; the epoch is {}", sessions(bumped.sessions), bumped.epoch)],
+        needed: vec![],
+    })
 }
 
 async fn list(context: &mut Context<'_>, filter: Filter) -> Result<(), Error> {

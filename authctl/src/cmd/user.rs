@@ -27,7 +27,7 @@ pub enum Command {
     /// List accounts, newest first
     #[command(alias = "ls")]
     List {
-        /// Only those whose e-mail address or user name begins like this
+        /// Only those with this in their e-mail address or user name
         #[arg(value_name = "TEXT")]
         search: Option<String>,
         /// Only those in this state
@@ -126,7 +126,7 @@ impl Command {
     #[must_use]
     pub fn uses(&self) -> Uses {
         match self {
-            Self::List { .. } => Uses::PagesAndTimes,
+            Self::List { .. } => Uses::Pages,
             Self::Show { .. }
             | Self::Create(_)
             | Self::Disable(_)
@@ -178,9 +178,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Erro
 }
 
 async fn list(context: &mut Context<'_>, search: Option<String>, state: Option<State>) -> Result<(), Error> {
-    let (since, until) = (context.since(), context.until());
-    let build =
-        |part: Part| ListRequest { search: search.clone(), state, since, until, limit: part.limit, after: part.after };
+    let build = |part: Part| ListRequest { search: search.clone(), state, limit: part.limit, after: part.after };
     context.list::<List, _>("user.list", build).await
 }
 

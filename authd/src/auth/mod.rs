@@ -50,7 +50,10 @@ use crate::domain::{
 use shared::id::EventId;
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError, RwLock, atomic::{AtomicBool, AtomicU32}},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU32},
+    },
 };
 
 /// Everything the use cases work with.

@@ -21,7 +21,7 @@ pub(super) async fn check(auth: &Auth, path: &Path) -> Result<(), StoreError> {
             found = found.seq,
             expected = expected.seq,
             "the database is older than what was seen before: public API locked down; after making sure which database \
-             this is, run: authctl api session/epoch-bump '{{\"accept_restore\":true}}'"
+             this is, run: authctl session epoch-bump --accept-restore"
         ),
     }
     Ok(())

@@ -50,7 +50,8 @@ pub async fn run(start: Start) -> Result<(), StartError> {
         listen,
     });
     let tasks = Arc::new(Tasks::new());
-    // ADMIN
+    admin::start(&admin::Options::new(&config), daemon.auth.clone(), running.clone(), (admin, read), &tasks)
+        .map_err(|cause| StartError::Configuration(cause.to_string()))?;
     check_anchor(&daemon, &config).await?;
     note(&daemon, Action::DaemonStarted, vec![("listen", listen.to_string())]).await?;
 

@@ -103,7 +103,8 @@ impl Line<'_> {
         let cause = refused.as_ref().and_then(ApiError::cause);
         // A method can be any token of any length.
         let method = if method.as_str().len() <= 16 { method.as_str() } else { "-" };
-        let text = format!("{method} {route} {status} {} in {took_ms} ms", code.unwrap_or_default());
+        let shown = code.map(|code| format!(" {code}")).unwrap_or_default();
+        let text = format!("{method} {route} {status}{shown} in {took_ms} ms");
         match *status {
             500 => tracing::error!(method, route, status, took_ms, code, cause, "{text}"),
             501.. => tracing::warn!(method, route, status, took_ms, code, cause, "{text}"),

@@ -8,12 +8,12 @@ use crate::{
     },
     store::{
         error::{Stored, fault},
-        postgres,
+        postgres::Server,
         sqlite_writer::Writer,
     },
 };
 use shared::id::EventId;
-use sqlx::{PgConnection, PgPool, SqliteConnection, SqlitePool};
+use sqlx::{PgConnection, SqliteConnection, SqlitePool};
 use std::{
     future::Future,
     pin::Pin,
@@ -139,7 +139,7 @@ pub(super) enum Backend {
         readers: Option<SqlitePool>,
     },
     /// A pool.
-    Postgres(PgPool),
+    Postgres(Server),
 }
 
 impl Db {
@@ -152,7 +152,7 @@ impl Db {
     {
         let result = match &self.backend {
             Backend::Sqlite { writer, .. } => writer.write(&self.context, budget, body).await,
-            Backend::Postgres(pool) => postgres::transact(pool.clone(), self.context.clone(), budget, body).await,
+            Backend::Postgres(server) => server.transact(self.context.clone(), budget, body).await,
         };
         self.context.track(result)
     }
@@ -171,7 +171,7 @@ impl Db {
                     .await
                     .unwrap_or_else(|_| Err(StoreError::unavailable("the database did not answer in time")))
             }
-            Backend::Postgres(pool) => postgres::read(pool, context, body).await,
+            Backend::Postgres(server) => server.read(context, body).await,
         };
         self.context.track(result)
     }
@@ -180,12 +180,13 @@ impl Db {
     pub(super) async fn close(&self) {
         match &self.backend {
             Backend::Sqlite { writer, readers } => {
-                writer.close().await;
+                // The writer last: whoever closes last folds the log into the file, and readers may not write.
                 if let Some(readers) = readers {
                     readers.close().await;
                 }
+                writer.close().await;
             }
-            Backend::Postgres(pool) => pool.close().await,
+            Backend::Postgres(server) => server.close().await,
         }
     }
 }

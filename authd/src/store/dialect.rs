@@ -145,8 +145,8 @@ macro_rules! on_db {
     }};
 }
 
-/// Runs a query with optional parts, put together by a function that is generic over the database:
-/// `on_built!(tx, all |now| select(filter, now))`; `now` writes database time into it.
+/// Runs a query with optional parts: `on_built!(tx, fetch_all select(filter, clock))`, where the expression makes a
+/// [`sqlx::QueryBuilder`] of either database. Not kept prepared: there are too many shapes.
 macro_rules! on_built {
     ($tx:ident, execute $build:expr) => {{
         let result = match &mut $tx.conn {

@@ -8,6 +8,7 @@ use crate::{
     store::{
         Stores,
         db::{Backend, Context, Db},
+        postgres::Server,
         sqlite_writer::{Kept, Writer},
     },
 };
@@ -177,7 +178,7 @@ fn place(url: &str) -> Result<Place, OpenError> {
 
 async fn attempt(place: &Place, options: &StoreOptions, context: &Arc<Context>) -> Result<Backend, Failure> {
     match place {
-        Place::Server(server) => open_postgres(server, options).await.map(Backend::Postgres),
+        Place::Server(server) => open_postgres(server, options).await.map(Server::new).map(Backend::Postgres),
         Place::Memory => {
             let sqlite = sqlite_options(options).in_memory(true);
             let mut conn = sqlite.connect().await?;

@@ -13,6 +13,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
+use tokio::sync::RwLock;
 
 /// A pooled connection that goes back only by [`Held::release`]. Dropped in any other way — a fault, a time-out, a
 /// caller that left — it is closed, because a statement or a transaction may still be open on it.
@@ -56,25 +57,60 @@ impl Held {
     }
 }
 
-/// One transaction in a task that nobody but the runtime can end.
-pub(super) async fn transact<T, F>(pool: PgPool, context: Arc<Context>, budget: Budget, body: F) -> Stored<T>
-where
-    T: Send + 'static,
-    F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
-{
-    #[expect(clippy::disallowed_methods, reason = "a change must outlive its caller; closing the pool waits for it")]
-    let task = tokio::spawn(async move {
-        let committing = AtomicBool::new(false);
-        let run = run(&pool, &context, body, &committing);
-        match tokio::time::timeout(budget.of(&context), run).await {
-            Ok(result) => result,
-            Err(_) if committing.load(Ordering::Relaxed) => {
-                Err(unknown("the database did not answer a COMMIT in time"))
-            }
-            Err(_) => Err(StoreError::unavailable("the database did not answer in time")),
-        }
-    });
-    task.await.unwrap_or_else(|error| Err(unknown(error)))
+/// The server behind a pool; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Server {
+    pool: PgPool,
+    /// Held shared by every change under way.
+    changes: Arc<RwLock<()>>,
+}
+
+impl Server {
+    pub(super) fn new(pool: PgPool) -> Self {
+        Self { pool, changes: Arc::default() }
+    }
+
+    /// One transaction in a task that nobody but the runtime can end.
+    pub(super) async fn transact<T, F>(&self, context: Arc<Context>, budget: Budget, body: F) -> Stored<T>
+    where
+        T: Send + 'static,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
+    {
+        let under_way = self.changes.clone().read_owned().await;
+        let pool = self.pool.clone();
+        #[expect(clippy::disallowed_methods, reason = "a change must outlive its caller; closing waits for it")]
+        let task = tokio::spawn(async move {
+            let committing = AtomicBool::new(false);
+            let run = run(&pool, &context, body, &committing);
+            let result = match tokio::time::timeout(budget.of(&context), run).await {
+                Ok(result) => result,
+                Err(_) if committing.load(Ordering::Relaxed) => {
+                    Err(unknown("the database did not answer a COMMIT in time"))
+                }
+                Err(_) => Err(StoreError::unavailable("the database did not answer in time")),
+            };
+            drop(under_way);
+            result
+        });
+        task.await.unwrap_or_else(|error| Err(unknown(error)))
+    }
+
+    /// Statements outside a transaction.
+    pub(super) async fn read<T, F>(&self, context: &Context, body: F) -> Stored<T>
+    where
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>>,
+    {
+        tokio::time::timeout(Budget::Statement.of(context), read(&self.pool, context, body))
+            .await
+            .unwrap_or_else(|_| Err(StoreError::unavailable("the database did not answer in time")))
+    }
+
+    /// Waits for the changes under way, then closes the connections.
+    pub(super) async fn close(&self) {
+        let none_under_way = self.changes.write().await;
+        self.pool.close().await;
+        drop(none_under_way);
+    }
 }
 
 async fn run<T, F>(pool: &PgPool, context: &Context, body: F, committing: &AtomicBool) -> Stored<T>
@@ -101,24 +137,18 @@ where
     result
 }
 
-/// Statements outside a transaction.
-pub(super) async fn read<T, F>(pool: &PgPool, context: &Context, body: F) -> Stored<T>
+async fn read<T, F>(pool: &PgPool, context: &Context, body: F) -> Stored<T>
 where
     F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>>,
 {
-    let run = async {
-        let mut held = acquire(pool).await?;
-        let result = {
-            let Some(conn) = &mut held.0 else { return Err(StoreError::unavailable("no connection")) };
-            let mut tx = Tx::new(Conn::Postgres(conn), context);
-            body(&mut tx).await
-        };
-        if result.is_ok() {
-            held.release();
-        }
-        result
+    let mut held = acquire(pool).await?;
+    let result = {
+        let Some(conn) = &mut held.0 else { return Err(StoreError::unavailable("no connection")) };
+        let mut tx = Tx::new(Conn::Postgres(conn), context);
+        body(&mut tx).await
     };
-    tokio::time::timeout(Budget::Statement.of(context), run)
-        .await
-        .unwrap_or_else(|_| Err(StoreError::unavailable("the database did not answer in time")))
+    if result.is_ok() {
+        held.release();
+    }
+    result
 }

@@ -59,12 +59,8 @@ where
             (None, Ok(())) => Err(StoreError::unavailable("the change was not run")),
         };
         // The caller may have left; the change stands all the same.
-        let _ = caller_left(self.caller.send(result));
+        let _ = self.caller.send(result);
     }
-}
-
-fn caller_left<T>(sent: Result<(), T>) -> bool {
-    sent.is_err()
 }
 
 enum Message {
