@@ -85,6 +85,7 @@ pub struct Daemon {
     pub auth: Arc<Auth>,
     /// Names this process among others on the same database; new at every start.
     pub instance: String,
+    stores: store::Stores,
     http: Arc<LiveOptions>,
     passwords: Arc<LivePolicy>,
 }
@@ -104,12 +105,12 @@ impl Daemon {
         let limiter = MemoryLimiter::new(settings.limits.clone(), ports.clock.clone(), LIMIT_KEYS);
         let auth = Auth::new(
             Parts {
-                accounts: stores.accounts,
-                sessions: stores.sessions,
-                keys: stores.keys,
-                settings: stores.settings,
-                audit: stores.audit,
-                readiness: stores.readiness,
+                accounts: stores.accounts.clone(),
+                sessions: stores.sessions.clone(),
+                keys: stores.keys.clone(),
+                settings: stores.settings.clone(),
+                audit: stores.audit.clone(),
+                readiness: stores.readiness.clone(),
                 limiter: Arc::new(limiter),
                 passwords: passwords.clone(),
                 hasher: Arc::new(hasher),
@@ -122,7 +123,7 @@ impl Daemon {
         );
         let instance = random_bytes::<8>(ports.random.as_ref()).iter().map(|byte| format!("{byte:02x}")).collect();
         let http = Arc::new(LiveOptions::new(parts::http_options(config)));
-        let daemon = Self { auth: Arc::new(auth), instance, http, passwords };
+        let daemon = Self { auth: Arc::new(auth), instance, http, passwords, stores };
         daemon.load().await?;
         Ok(daemon)
     }
@@ -132,6 +133,11 @@ impl Daemon {
         self.auth.poll_settings().await?;
         self.auth.beat(&self.instance).await?;
         self.auth.poll_revocations().await
+    }
+
+    /// Waits for the changes under way and closes storage; the last thing a daemon does.
+    pub async fn close(&self) {
+        self.stores.close().await;
     }
 
     /// The public API.

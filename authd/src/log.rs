@@ -1,24 +1,21 @@
 //! Structured logs on standard error: JSON lines, lines for people, or the journal's own fields.
 //!
-//! Fields of the journal are named like event fields in capitals: `authd_session_id` becomes `AUTHD_SESSION_ID`.
+//! Fields of the journal are named like event fields in capitals: `session_id` becomes `AUTHD_SESSION_ID`.
 //! Values from outside cannot start a line of their own or move a terminal's cursor.
 
+mod line;
+
 use crate::config::{LogFormat, LogLevel};
+use line::Form;
 use std::{
     collections::BTreeMap,
-    fmt,
     io::{self, IsTerminal},
 };
-use tracing::{Subscriber, field::Field, level_filters::LevelFilter};
+use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     Layer, Registry,
-    field::MakeExt as _,
     filter::Targets,
-    fmt::{
-        MakeWriter,
-        format::{Writer, debug_fn},
-        layer,
-    },
+    fmt::{MakeWriter, format::JsonFields, layer},
     layer::SubscriberExt,
     reload,
     util::SubscriberInitExt,
@@ -57,8 +54,8 @@ pub fn init(format: LogFormat, level: LogLevel, environment: &BTreeMap<String, S
     let registry = Registry::default().with(filter);
     let output = match resolve(format, environment) {
         LogFormat::Journald => journal(format)?,
-        LogFormat::Json => json(io::stderr).boxed(),
-        LogFormat::Auto | LogFormat::Pretty => pretty(io::stderr, io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines(io::stderr, Form::Json, NO_COLOURS).boxed(),
+        LogFormat::Auto | LogFormat::Pretty => lines(io::stderr, Form::Pretty, colours(environment)).boxed(),
     };
     registry.with(output).try_init().map_err(|_| LogError::Twice)?;
     Ok(LogHandle(handle))
@@ -87,32 +84,30 @@ where
     S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
 {
     match tracing_journald::layer() {
-        // Without a prefix: `journalctl AUTHD_USER_ID=…` works.
-        Ok(journal) => Ok(journal.with_field_prefix(None).with_syslog_identifier("authd".to_owned()).boxed()),
+        // `journalctl AUTHD_USER_ID=…` works.
+        Ok(journal) => {
+            let journal = journal.with_field_prefix(Some("AUTHD".to_owned()));
+            Ok(journal.with_syslog_identifier("authd".to_owned()).boxed())
+        }
         Err(error) if asked == LogFormat::Journald => Err(LogError::Journal(error)),
-        Err(_) => Ok(json(io::stderr).boxed()),
+        Err(_) => Ok(lines(io::stderr, Form::Json, NO_COLOURS).boxed()),
     }
 }
 
-fn json<S, W>(to: W) -> impl Layer<S> + Send + Sync
-where
-    S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
-    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
-{
-    layer().json().flatten_event(true).with_writer(to)
+const NO_COLOURS: bool = false;
+
+/// On a terminal, unless `NO_COLOR` is set (no-color.org).
+fn colours(environment: &BTreeMap<String, String>) -> bool {
+    io::stderr().is_terminal() && environment.get("NO_COLOR").is_none_or(String::is_empty)
 }
 
-fn pretty<S, W>(to: W, colours: bool) -> impl Layer<S> + Send + Sync
+fn lines<S, W>(to: W, form: Form, colours: bool) -> impl Layer<S> + Send + Sync
 where
     S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let fields = debug_fn(|to: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug| {
-        let text = escape(&format!("{value:?}"));
-        if field.name() == "message" { write!(to, "{text}") } else { write!(to, "{field}={text}") }
-    });
-    let fields = fields.delimited(" ");
-    layer().with_ansi(colours).with_target(false).fmt_fields(fields).with_writer(to)
+    // Fields of spans are kept as JSON, whatever the lines look like.
+    layer().fmt_fields(JsonFields::new()).event_format(form).with_ansi(colours).with_writer(to)
 }
 
 /// Our own events at this level; libraries speak up when something is wrong, or when everything is asked for.
@@ -126,15 +121,6 @@ fn filter(level: LogLevel) -> Targets {
         LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::INFO),
     };
     Targets::new().with_default(others).with_target("authd", own)
-}
-
-/// Control characters as escapes: a value stays on its line, and colours come from the formatter only.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() { out.extend(character.escape_default()) } else { out.push(character) }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -167,35 +153,61 @@ mod tests {
         }
     }
 
-    const NASTY: &str = "a\r\n2026-01-01T00:00:00Z INFO forged\u{1b}[2J\u{9b}31m\u{7}";
+    const NASTY: &str = "a\r\n2026-01-01T00:00:00Z INFO forged\u{1b}[2J\u{9b}31m\u{7}\u{7f}\u{2028}\u{202e}";
+
+    /// What is written while `work` runs.
+    fn logged(form: Form, colours: bool, work: impl FnOnce()) -> String {
+        let buffer = Buffer::default();
+        let subscriber = Registry::default().with(lines(buffer.maker(), form, colours));
+        tracing::subscriber::with_default(subscriber, work);
+        buffer.text()
+    }
+
+    fn nasty_event() {
+        let span = tracing::info_span!("request", of_span = NASTY, shown = %NASTY);
+        span.in_scope(|| tracing::info!(display = %NASTY, debug = ?NASTY, text = NASTY, "message {NASTY}"));
+    }
 
     #[test]
     fn a_value_from_outside_cannot_forge_a_line_or_move_the_cursor() {
-        for colours in [false, true] {
-            let buffer = Buffer::default();
-            tracing::subscriber::with_default(Registry::default().with(pretty(buffer.maker(), colours)), || {
-                tracing::info!(display = %NASTY, debug = ?NASTY, text = NASTY, "message {NASTY}");
-            });
-            let text = buffer.text();
+        for (form, colours) in [(Form::Pretty, false), (Form::Pretty, true), (Form::Json, false)] {
+            let text = logged(form, colours, nasty_event);
             assert_eq!(text.matches('\n').count(), 1, "{text:?}");
-            assert!(
-                text.ends_with('\n') && !text.contains("\u{1b}[2J") && !text.contains(['\r', '\u{7}', '\u{9b}']),
-                "{text:?}"
-            );
+            let bad = ["\u{1b}[2J", "\r", "\u{7}", "\u{7f}", "\u{9b}", "\u{2028}", "\u{202e}"];
+            assert!(text.ends_with('\n') && bad.iter().all(|bad| !text.contains(bad)), "{text:?}");
         }
     }
 
     #[test]
-    fn json_is_one_object_a_line_with_its_fields() {
-        let buffer = Buffer::default();
-        tracing::subscriber::with_default(Registry::default().with(json(buffer.maker())), || {
-            tracing::info!(authd_user_id = NASTY, "logged in");
+    fn json_is_one_object_a_line_with_the_fields_of_event_and_spans_and_nothing_twice() {
+        let text = logged(Form::Json, NO_COLOURS, || {
+            let outer = tracing::info_span!("connection", client_ip = "192.0.2.1", user_id = tracing::field::Empty);
+            outer.record("user_id", "usr_1");
+            let inner = outer.in_scope(|| tracing::info_span!("request", request_id = NASTY));
+            inner.in_scope(|| tracing::info!(status = 201, shed = true, client_ip = "::1", "POST /x 201"));
         });
-        let text = buffer.text();
         assert_eq!(text.matches('\n').count(), 1, "{text:?}");
         let event: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(event["message"], "logged in");
-        assert_eq!(event["authd_user_id"], NASTY);
+        assert_eq!(event["message"], "POST /x 201");
+        assert_eq!((&event["status"], &event["shed"]), (&201.into(), &true.into()));
+        assert_eq!((&event["request_id"], &event["user_id"]), (&NASTY.into(), &"usr_1".into()));
+        assert_eq!(event["client_ip"], "::1");
+        assert_eq!(text.matches("client_ip").count(), 1, "{text}");
+        assert!(
+            text.starts_with("{\"timestamp\":\"20") && text.contains("Z\",\"level\":\"INFO\",\"message\":"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn for_people_the_message_comes_first_and_fields_do_not_repeat_it() {
+        let text = logged(Form::Pretty, NO_COLOURS, || {
+            let span = tracing::info_span!("request", request_id = "r1");
+            span.in_scope(|| tracing::warn!(status = 201, route = "/x", agent = "a \"b\"", none = "", "POST /x 201"));
+        });
+        let (time, rest) = text.split_once(' ').unwrap();
+        assert_eq!(time.len(), "2026-11-21T10:16:33.415Z".len());
+        assert_eq!(rest, "WARN  POST /x 201 agent=\"a \\\"b\\\"\" none=\"\" request_id=r1\n");
     }
 
     #[test]
@@ -203,7 +215,7 @@ mod tests {
         let buffer = Buffer::default();
         let (layer, handle) = reload::Layer::new(filter(LogLevel::Info));
         let handle = LogHandle(handle);
-        let subscriber = Registry::default().with(layer).with(json(buffer.maker()));
+        let subscriber = Registry::default().with(layer).with(lines(buffer.maker(), Form::Json, NO_COLOURS));
         tracing::subscriber::with_default(subscriber, || {
             tracing::debug!("first");
             handle.set_level(LogLevel::Debug);

@@ -104,6 +104,7 @@ pub const CALLS: &[CallInfo] = &[
     CallInfo::of::<session::List>(),
     CallInfo::of::<session::Show>(),
     CallInfo::of::<session::Revoke>(),
+    CallInfo::of::<session::EpochBump>(),
     CallInfo::of::<user::List>(),
     CallInfo::of::<user::Show>(),
     CallInfo::of::<user::Create>(),

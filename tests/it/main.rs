@@ -1,5 +1,45 @@
 //! All tests of the whole: one binary, a module a surface.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on fails on the spot, and may look at the machine's clock"
+)]
 
+/// A case that holds on SQLite and on PostgreSQL alike: `on_both! { async fn name(options) { … } }`.
+macro_rules! on_both {
+    ($(#[$meta:meta])* async fn $name:ident($options:ident) $body:block) => {
+        mod $name {
+            use super::*;
+
+            async fn case($options: tests::options::Options) $body
+
+            $(#[$meta])*
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                case(tests::options::Options::sqlite()).await;
+            }
+
+            $(#[$meta])*
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgres() {
+                case(tests::options::Options::postgres().await).await;
+            }
+        }
+    };
+}
+
+mod admin;
+mod http;
 mod imports;
+mod lifecycle;
+mod login;
+mod outage;
 mod packages;
+mod race;
+mod refresh;
+mod register;
+mod sessions;
 mod store;
+mod tokens;

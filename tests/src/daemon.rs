@@ -90,9 +90,7 @@ impl Daemon {
     #[must_use]
     pub fn launch(options: &Options, data_dir: &Path, kek: Option<&Path>) -> (Running, Log) {
         let etc = data_dir.join("etc");
-        std::fs::create_dir_all(etc.join("conf.d")).expect("the data directory can be written");
-        std::fs::write(etc.join("authd.toml"), Options::base()).expect("the configuration can be written");
-        std::fs::write(etc.join("conf.d/test.toml"), &options.config).expect("the configuration can be written");
+        options.write(&etc).expect("the data directory can be written");
         let mut command = Command::new(program("authd"));
         command.arg("--config").arg(etc.join("authd.toml")).arg("--data-dir").arg(data_dir);
         command.args(["--listen", "127.0.0.1:0"]);
@@ -164,6 +162,12 @@ impl Daemon {
         let status = self.stop();
         assert_eq!(status.code(), Some(0), "{}", self.log.text());
         self.start_again().await;
+    }
+
+    /// Stops it and starts it again on the same data with other options.
+    pub async fn restart_with(&mut self, change: impl FnOnce(Options) -> Options) {
+        self.options = change(self.options.clone());
+        self.restart().await;
     }
 
     /// Kills it without warning and starts it again on the same data.

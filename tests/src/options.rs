@@ -1,6 +1,7 @@
 //! How a daemon under test is configured: cheap hashing, limits out of the way, and what the test adds.
 
 use crate::postgres::Postgres;
+use std::path::Path;
 
 /// What every daemon under test starts from. Limits that would stop a test at its twentieth login are off; a test about
 /// limits sets them itself. `authctl limit list` shows every policy.
@@ -47,8 +48,8 @@ pub enum Database {
 pub struct Options {
     /// Its database.
     pub database: Database,
-    /// TOML that is read after the base; its values win.
-    pub config: String,
+    /// Files of TOML that are read after the base, one after the other; the last value wins.
+    pub config: Vec<String>,
     /// Environment variables.
     pub env: Vec<(String, String)>,
 }
@@ -68,14 +69,13 @@ impl Options {
     /// On this database.
     #[must_use]
     pub fn on(database: Database) -> Self {
-        Self { database, config: String::new(), env: Vec::new() }
+        Self { database, config: Vec::new(), env: Vec::new() }
     }
 
     /// Adds configuration.
     #[must_use]
     pub fn config(mut self, toml: &str) -> Self {
-        self.config.push_str(toml);
-        self.config.push('\n');
+        self.config.push(toml.to_owned());
         self
     }
 
@@ -86,9 +86,14 @@ impl Options {
         self
     }
 
-    /// The first of the two configuration files.
-    #[must_use]
-    pub(crate) fn base() -> &'static str {
-        BASE
+    /// Writes `authd.toml` and `conf.d/*.toml` into `etc`.
+    pub(crate) fn write(&self, etc: &Path) -> std::io::Result<()> {
+        let conf_d = etc.join("conf.d");
+        std::fs::create_dir_all(&conf_d)?;
+        std::fs::write(etc.join("authd.toml"), BASE)?;
+        for (number, toml) in self.config.iter().enumerate() {
+            std::fs::write(conf_d.join(format!("{number:03}.toml")), toml)?;
+        }
+        Ok(())
     }
 }

@@ -152,6 +152,17 @@ impl Postgres {
         }
     }
 
+    /// Ends every connection from the server's side, as an administrator would.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub async fn kill_backends(&self) {
+        let query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname LIKE 'test%'";
+        let mut command = tokio::process::Command::from(self.client("psql"));
+        let done = command.args(["-d", "postgres", "-qAtc", query]).output().await.expect("psql starts");
+        assert!(done.status.success(), "psql: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
     /// The postmaster first: it must not start new children for the ones that go.
     fn signal_all(&self, with: Signal) {
         let Some(server) = &self.server else { return };

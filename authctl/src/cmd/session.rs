@@ -13,7 +13,10 @@ use crate::{
     prompt,
 };
 use clap::{Args, Subcommand, ValueEnum};
-use shared::admin::session::{List, ListRequest, Revoke, RevokeRequest, Revoked, Session, Show, ShowRequest, State};
+use shared::admin::session::{
+    EpochBump, EpochBumpRequest, EpochBumped, List, ListRequest, Revoke, RevokeRequest, Revoked, Session, Show,
+    ShowRequest, State,
+};
 
 /// By how many per cent a set may drift between the question and the answer when nobody says.
 const DRIFT: u32 = 10;
@@ -21,22 +24,28 @@ const DRIFT: u32 = 10;
 /// Commands about sessions.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Sessions, newest first
+    /// List sessions, newest first
     #[command(alias = "ls")]
     List(Filter),
-    /// One session
+    /// Show one session
     Show {
         /// Its id, or the beginning of it
         id: String,
     },
-    /// End sessions: those named, or every live one that a filter matches
+    /// End the named sessions, or every live one that a filter matches
     Revoke {
-        /// Their ids, or the beginnings of them
+        /// Ids, or beginnings of ids
         #[arg(conflicts_with_all = ["user", "ip", "state", "device"])]
         ids: Vec<String>,
         /// Which ones, when none is named.
         #[command(flatten)]
         filter: Filter,
+    },
+    /// End every session opened before now, and lift the lockdown after a restored database
+    EpochBump {
+        /// Go on with the restored database
+        #[arg(long)]
+        accept_restore: bool,
     },
 }
 
@@ -64,16 +73,16 @@ impl From<StateName> for State {
 /// Which sessions.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Filter {
-    /// Of this account: id, beginning of an id, or e-mail address
+    /// Only those of this account: id, beginning of an id, or e-mail address
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// From this address or network
+    /// Only those from this address or network
     #[arg(long, value_name = "IP")]
     ip: Option<String>,
-    /// In this state
+    /// Only those in this state
     #[arg(long, value_enum)]
     state: Option<StateName>,
-    /// With this in the name of the device
+    /// Only those whose device has this in its name
     #[arg(long, value_name = "TEXT")]
     device: Option<String>,
 }
@@ -112,7 +121,7 @@ impl Command {
     pub fn uses(&self) -> Uses {
         match self {
             Self::List(_) => Uses::PagesAndTimes,
-            Self::Show { .. } => Uses::Nothing,
+            Self::Show { .. } | Self::EpochBump { .. } => Uses::Nothing,
             Self::Revoke { ids, .. } if ids.is_empty() => Uses::Bulk,
             Self::Revoke { .. } => Uses::Nothing,
         }
@@ -132,7 +141,27 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Erro
         }
         Command::Revoke { ids, filter } if ids.is_empty() => revoke_matching(context, filter).await,
         Command::Revoke { ids, .. } => revoke_named(context, &ids).await,
+        Command::EpochBump { accept_restore } => bump_epoch(context, accept_restore).await,
     }
+}
+
+async fn bump_epoch(context: &mut Context<'_>, accept_restore: bool) -> Result<(), Error> {
+    let build = |intent: Intent| EpochBumpRequest {
+        accept_restore,
+        reason: intent.reason,
+        ticket: intent.ticket,
+        dry_run: intent.dry_run,
+    };
+    let question = |preview: &EpochBumped| Some(format!("End {}, all there are?", sessions(preview.sessions)));
+    let Some(bumped) = context.change_after_asking::<EpochBump>(build, question).await? else { return Ok(()) };
+    let verb = if context.flags.dry_run { "would end" } else { "ended" };
+    context.output.done(&Done {
+        schema: "session.epoch-bump",
+        data: &bumped,
+        ids: vec![],
+        lines: vec![format!("{verb} {}; the epoch is {}", sessions(bumped.sessions), bumped.epoch)],
+        needed: vec![],
+    })
 }
 
 async fn list(context: &mut Context<'_>, filter: Filter) -> Result<(), Error> {
@@ -214,7 +243,6 @@ async fn revoke_named(context: &mut Context<'_>, ids: &[String]) -> Result<(), E
         }
         prompt::confirm(clean(&format!("End {}?", described.join(", ")))).await?;
     }
-    context.warn_of_dry_run();
     let (mut sum, mut failures) = (Revoked { matched: 0, revoked: 0 }, Vec::new());
     for id in ids {
         let intent = context.intent();
@@ -238,5 +266,6 @@ async fn revoke_named(context: &mut Context<'_>, ids: &[String]) -> Result<(), E
     if context.flags.print_request {
         return Ok(());
     }
+    context.warn_of_dry_run();
     super::user::finish(context, failures, ids.len(), |context| show_revoked(context, sum))
 }

@@ -1,3 +1,180 @@
-//! Admin API on Unix sockets.
+//! Admin API on Unix sockets: who connects ([`peer`]), how calls are read and answered ([`call`]), and one file a noun.
+//!
+//! [`start`] opens both sockets. Every connection passes [`serve`], which asks the kernel who is there; every call
+//! passes [`call::Calls`], which compares that with what the call's type demands.
 
+mod audit;
+mod body;
+mod call;
 pub mod control;
+mod credentials;
+mod daemon;
+mod groups;
+mod guard;
+mod key;
+mod limit;
+mod lines;
+pub mod peer;
+mod problem;
+mod serve;
+mod session;
+mod slots;
+pub mod socket;
+mod user;
+mod witness;
+
+pub use call::Caller;
+pub use groups::UnusableGroup;
+pub use problem::Denied;
+
+use crate::{
+    auth::Auth,
+    config::{Auto, Config, Group},
+    tasks::{Stop, Tasks},
+};
+use axum::Router;
+use call::Calls;
+use control::Control;
+use peer::{Door, OwnUid, Policy};
+use serve::Gate;
+use shared::admin::{config as config_calls, daemon as daemon_calls, key as key_calls};
+use socket::{Bound, Entry};
+use std::{os::unix::net::UnixListener, path::PathBuf, sync::Arc};
+use witness::Reported;
+
+/// Where the sockets are and who may use them.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Socket of administrators.
+    pub admin_socket: PathBuf,
+    /// Socket of readers.
+    pub read_socket: PathBuf,
+    /// Groups whose members may do everything.
+    pub admin_groups: Vec<Group>,
+    /// Groups whose members may read.
+    pub read_groups: Vec<Group>,
+    /// Whether the daemon's own uid counts as an administrator.
+    pub trust_own_uid: Auto<bool>,
+}
+
+impl Options {
+    /// What the configuration says.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self {
+            admin_socket: config.places.admin_socket.clone(),
+            read_socket: config.places.read_socket.clone(),
+            admin_groups: config.admin.admin_groups.clone(),
+            read_groups: config.admin.read_groups.clone(),
+            trust_own_uid: config.admin.trust_own_uid,
+        }
+    }
+}
+
+/// Why the admin API cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFault {
+    /// A group cannot be used.
+    #[error(transparent)]
+    Group(#[from] UnusableGroup),
+    /// A socket cannot be opened.
+    #[error("the socket {} cannot be opened: {cause}", .path.display())]
+    Socket {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+}
+
+/// What the calls work with.
+pub(crate) struct Admin {
+    pub(crate) auth: Arc<Auth>,
+    pub(crate) control: Arc<dyn Control>,
+    pub(crate) tasks: Arc<Tasks>,
+    pub(crate) reported: Reported,
+}
+
+impl Admin {
+    fn stop(&self) -> Stop {
+        self.tasks.stop()
+    }
+}
+
+/// Every call of this version.
+fn router(admin: Arc<Admin>) -> Router {
+    use shared::admin::{audit as audit_calls, limit as limit_calls, session as session_calls, user as user_calls};
+    Calls::new()
+        .add::<daemon_calls::Status, _, _>(daemon::status)
+        .add::<daemon_calls::Reload, _, _>(daemon::reload)
+        .add::<config_calls::Show, _, _>(daemon::show_config)
+        .add::<config_calls::Check, _, _>(daemon::check_config)
+        .add::<session_calls::List, _, _>(session::list)
+        .add::<session_calls::Show, _, _>(session::show)
+        .add::<session_calls::Revoke, _, _>(session::revoke)
+        .add::<session_calls::EpochBump, _, _>(session::bump_epoch)
+        .add::<user_calls::List, _, _>(user::list)
+        .add::<user_calls::Show, _, _>(user::show)
+        .add::<user_calls::Create, _, _>(user::create)
+        .add::<user_calls::Disable, _, _>(user::disable)
+        .add::<user_calls::Enable, _, _>(user::enable)
+        .add::<user_calls::Unlock, _, _>(user::unlock)
+        .add::<user_calls::Logout, _, _>(user::logout)
+        .add::<user_calls::ResetPassword, _, _>(user::reset_password)
+        .add::<user_calls::Delete, _, _>(user::delete)
+        .add::<key_calls::List, _, _>(key::list)
+        .add::<key_calls::Rotate, _, _>(key::rotate)
+        .add::<key_calls::Jwks, _, _>(key::jwks)
+        .add::<audit_calls::List, _, _>(audit::list)
+        .add_stream::<audit_calls::Tail, _, _>(audit::tail)
+        .add::<limit_calls::List, _, _>(limit::list)
+        .add::<limit_calls::Show, _, _>(limit::show)
+        .add::<limit_calls::Set, _, _>(limit::set)
+        .add::<limit_calls::Reset, _, _>(limit::reset)
+        .into_router(admin)
+}
+
+/// Opens both sockets (or takes over `inherited` ones: admin, read) and serves them until the daemon stops.
+///
+/// # Errors
+/// [`StartFault`]: both are reasons not to start.
+pub fn start(
+    options: &Options,
+    auth: Arc<Auth>,
+    control: Arc<dyn Control>,
+    inherited: (Option<UnixListener>, Option<UnixListener>),
+    tasks: &Arc<Tasks>,
+) -> Result<(), StartFault> {
+    let admin_gids = groups::resolve(&options.admin_groups)?;
+    let read_gids = groups::resolve(&options.read_groups)?;
+    let policy = |door| Policy {
+        door,
+        admin_gids: admin_gids.clone(),
+        read_gids: read_gids.clone(),
+        own_uid: nix::unistd::geteuid().as_raw(),
+        own: OwnUid::of(options.trust_own_uid, peer::is_system_service()),
+    };
+    let admin = Arc::new(Admin { auth, control, tasks: tasks.clone(), reported: Reported::default() });
+    let app = router(admin.clone());
+    let doors = [
+        (Door::Admin, &options.admin_socket, inherited.0, admin_gids.first()),
+        (Door::Read, &options.read_socket, inherited.1, read_gids.first()),
+    ];
+    for (door, path, given, group) in doors {
+        let fault = |cause| StartFault::Socket { path: path.clone(), cause };
+        let bound = match given {
+            Some(listener) => Bound::adopt(listener),
+            None => Bound::bind(path, Entry { group: group.copied() }),
+        };
+        let bound = bound.map_err(fault)?;
+        let listener = bound.listener().map_err(fault)?;
+        let gate = Gate { policy: Arc::new(policy(door)), app: app.clone(), witness: admin.clone() };
+        tracing::info!(socket = %path.display(), listener = door.name(), "listening");
+        let stop = tasks.stop();
+        tasks.spawn(door.name(), async move {
+            serve::serve(listener, gate, stop).await;
+            drop(bound);
+        });
+    }
+    Ok(())
+}

@@ -1,6 +1,6 @@
 //! What no single key can tell: contradictions, and what must not run in production.
 
-use super::{Auto, Config, DatabaseUrl, KekPlace, Mode, Origin, Origins, Problem};
+use super::{Auto, Config, DatabaseUrl, KekPlace, Mode, Origin, Origins, Problem, later};
 use std::path::Path;
 
 /// Argon2id parameters that count as safe: at least this much memory (KiB) with at least so many passes
@@ -64,10 +64,6 @@ impl Checker<'_> {
             let hint = "listen on 127.0.0.1 or [::1], or set server.mode = \"production\"";
             self.refuse(&["server.listen", "server.mode"], "test mode listens on loopback only", hint);
         }
-        if self.config.metrics.listen.is_some_and(|listen| !listen.ip().is_loopback()) {
-            let hint = "listen on 127.0.0.1 or [::1], or set server.mode = \"production\"";
-            self.refuse(&["metrics.listen", "server.mode"], "test mode listens on loopback only", hint);
-        }
         self.warn(&["server.mode"], "test mode: passwords may be hashed cheaply", "never use this data in production");
     }
 
@@ -108,13 +104,10 @@ impl Checker<'_> {
         let key = ["server.public_url"];
         if !self.origins.contains_key("server.public_url") {
             let hint = "set it to the address clients use: it is the issuer of every token and the base of links";
-            self.warn(&key, "the default is used", hint);
+            let message = format!("not set: tokens are issued for {}", self.config.server.public_url.as_str());
+            self.warn(&key, &message, hint);
         } else if !self.config.server.public_url.is_https() && self.config.server.mode == Mode::Production {
-            self.warn(
-                &key,
-                "not https: tokens can be read on the way, and browsers drop the cookies",
-                "put a TLS proxy in front",
-            );
+            self.warn(&key, "not https: tokens can be read on the way", "put a TLS proxy in front");
         }
         if self.config.server.trusted_proxies.iter().any(|net| net.prefix_len() == 0) {
             let message = "everybody is trusted to tell any client address";
@@ -123,9 +116,8 @@ impl Checker<'_> {
     }
 
     fn later_versions(&mut self) {
-        if self.config.redis.url.is_some() {
-            let message = "this version has no Redis limiter";
-            self.refuse(&["redis.url"], message, "remove it: each instance counts for itself");
+        for later::Ignored { id, message, hint } in later::ignored(self.config) {
+            self.refuse(&[&id], &message, hint);
         }
     }
 

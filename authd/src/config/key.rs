@@ -14,6 +14,8 @@ pub enum Effect {
     Live,
     /// At the next start.
     Restart,
+    /// In a later version: this one takes the default only (see `check`).
+    Later,
 }
 
 /// One key.

@@ -18,7 +18,7 @@ pub fn reload_diff(old: &Config, new: &Config) -> ReloadDiff {
     for key in keys().filter(|key| key.differs(old, new)) {
         match key.effect {
             Effect::Live => diff.changed_live.push(key.toml_name()),
-            Effect::Restart => diff.needs_restart.push(key.toml_name()),
+            Effect::Restart | Effect::Later => diff.needs_restart.push(key.toml_name()),
         }
     }
     diff

@@ -131,7 +131,7 @@ fn all_problems_are_listed_with_their_places() {
 
 #[test]
 fn a_syntax_error_has_a_line_and_does_not_show_it() {
-    let text = problem("[server]\ndocs = true\n[database]\nurl = \"postgres://a:s3cr3t@db\n");
+    let text = problem("[server]\nbody_limit = \"8KiB\"\n[database]\nurl = \"postgres://a:s3cr3t@db\n");
     assert!(text.starts_with("DIR/authd.toml:4: ") && !text.contains("s3cr3t"), "{text}");
 }
 

@@ -155,7 +155,7 @@ impl Control for Running {
         });
         let restored = self.auth().is_locked_down().then(|| {
             "the database is older than what was seen before; accept it with: \
-             authctl api session/epoch-bump '{\"accept_restore\":true}'"
+             authctl session epoch-bump --accept-restore"
                 .to_owned()
         });
         let warnings = self

@@ -22,6 +22,8 @@ use tracing::{error, info, warn};
 
 /// How long a stop may take before what is left is cut off: the drain, then the rest.
 const STOP_DEADLINE: Duration = Duration::from_secs(12);
+/// How long storage may take to close.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 /// How often the anchor and the line for `systemctl status` follow.
 const FOLLOW_PERIOD: Duration = Duration::from_secs(5);
 
@@ -48,7 +50,8 @@ pub async fn run(start: Start) -> Result<(), StartError> {
         listen,
     });
     let tasks = Arc::new(Tasks::new());
-    // ADMIN
+    admin::start(&admin::Options::new(&config), daemon.auth.clone(), running.clone(), (admin, read), &tasks)
+        .map_err(|cause| StartError::Configuration(cause.to_string()))?;
     check_anchor(&daemon, &config).await?;
     note(&daemon, Action::DaemonStarted, vec![("listen", listen.to_string())]).await?;
 
@@ -63,10 +66,10 @@ pub async fn run(start: Start) -> Result<(), StartError> {
     info!(address = %listen, listener = "public", "listening");
     Manager.ready(&format!("serving on {listen}"));
     say_how_to_operate(&config);
-    until_stopped(&daemon, &tasks).await
+    until_stopped(&daemon, &config, &tasks).await
 }
 
-async fn until_stopped(daemon: &Daemon, tasks: &Tasks) -> Result<(), StartError> {
+async fn until_stopped(daemon: &Daemon, config: &Config, tasks: &Tasks) -> Result<(), StartError> {
     let mut stop = tasks.stop();
     stop.wait().await;
     Manager.stopping();
@@ -84,6 +87,12 @@ async fn until_stopped(daemon: &Daemon, tasks: &Tasks) -> Result<(), StartError>
     }
     if let Err(fault) = daemon.auth.seal_events(1_000).await {
         warn!(%fault, "the last events are not sealed yet; the next start does it");
+    }
+    if let Err(fault) = check_anchor(daemon, config).await {
+        warn!(%fault, "the anchor is a few seconds behind");
+    }
+    if tokio::time::timeout(CLOSE_DEADLINE, daemon.close()).await.is_err() {
+        warn!("storage did not close in time; nothing acknowledged is lost");
     }
     match cause {
         StopCause::Asked(_) => Ok(()),

@@ -94,7 +94,10 @@ impl ApiError {
 
     fn headers(&self) -> HeaderMap {
         let retry_after = self.retry_after_s.map(|wait_s| (header::RETRY_AFTER, HeaderValue::from(wait_s)));
-        retry_after.into_iter().chain(challenge(self.code)).collect()
+        // What is left of the body is not read.
+        let unread = matches!(self.code, ErrorCode::Timeout | ErrorCode::PayloadTooLarge);
+        let close = unread.then(|| (header::CONNECTION, HeaderValue::from_static("close")));
+        retry_after.into_iter().chain(challenge(self.code)).chain(close).collect()
     }
 }
 

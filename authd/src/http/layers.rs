@@ -103,7 +103,8 @@ impl Line<'_> {
         let cause = refused.as_ref().and_then(ApiError::cause);
         // A method can be any token of any length.
         let method = if method.as_str().len() <= 16 { method.as_str() } else { "-" };
-        let text = format!("{method} {route} {status} {} in {took_ms} ms", code.unwrap_or_default());
+        let shown = code.map(|code| format!(" {code}")).unwrap_or_default();
+        let text = format!("{method} {route} {status}{shown} in {took_ms} ms");
         match *status {
             500 => tracing::error!(method, route, status, took_ms, code, cause, "{text}"),
             501.. => tracing::warn!(method, route, status, took_ms, code, cause, "{text}"),
@@ -279,7 +280,7 @@ mod tests {
     #[tokio::test]
     async fn a_restored_database_that_is_not_accepted_closes_the_public_api() {
         let state = testing::state();
-        state.auth.compare_with_anchor(Some(Anchor { seq: 1 })).await.unwrap();
+        state.auth.compare_with_anchor(Some(Anchor { seq: 1, epoch: 0 })).await.unwrap();
         let router = crate::http::router(state);
         for (path, status) in [("/.well-known/jwks.json", 503), ("/api/user/profile", 503), ("/health", 200)] {
             assert_eq!(get(&router, path).await.status, status, "{path}");

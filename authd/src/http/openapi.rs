@@ -121,11 +121,35 @@ pub(crate) fn complete(mut api: OpenApi) -> Value {
     // The derived schema shows the variants' names, not the codes.
     components.schemas.insert("ErrorCode".to_owned(), codes.into());
     let mut document = serde_json::to_value(&api).unwrap_or_default();
+    let mut bodies = Vec::new();
     let paths = document.get_mut("paths").and_then(Value::as_object_mut);
-    for operation in paths.into_iter().flat_map(|paths| paths.values_mut()).filter_map(Value::as_object_mut) {
-        operation.values_mut().for_each(require_what_is_given);
+    for item in paths.into_iter().flat_map(|paths| paths.values_mut()).filter_map(Value::as_object_mut) {
+        for operation in item.values_mut() {
+            require_what_is_given(operation);
+            bodies.extend(body_of(operation));
+        }
+    }
+    for body in bodies {
+        document.pointer_mut(&body).into_iter().for_each(exclude_nul);
     }
     document
+}
+
+/// JSON pointer to the schema of an operation's body.
+fn body_of(operation: &Value) -> Option<String> {
+    let schema = operation.pointer("/requestBody/content/application~1json/schema/$ref")?;
+    schema.as_str()?.strip_prefix('#').map(str::to_owned)
+}
+
+/// No text of a body contains NUL (see [`json::read`]).
+fn exclude_nul(schema: &mut Value) {
+    schema.get_mut("oneOf").and_then(Value::as_array_mut).into_iter().flatten().for_each(exclude_nul);
+    let members = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for member in members.into_iter().flat_map(|members| members.values_mut()).filter_map(Value::as_object_mut) {
+        if member.contains_key("type") {
+            member.entry("pattern").or_insert_with(|| Value::from(r"^[^\u0000]*$"));
+        }
+    }
 }
 
 /// What may be left out is not null where it is given: utoipa says so of every `Option`.

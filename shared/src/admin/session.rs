@@ -19,6 +19,10 @@ call!(
     /// Ends one session, or every session that a filter matches.
     Revoke: "/v1/session/revoke", Admin, RevokeRequest => Revoked
 );
+call!(
+    /// Ends every session opened before, by moving the global epoch, and lifts the lockdown after a restored database.
+    EpochBump: "/v1/session/epoch-bump", Admin, EpochBumpRequest => EpochBumped
+);
 
 /// Whether a session can still be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -189,6 +193,29 @@ pub struct Revoked {
     pub matched: u64,
     /// Sessions that were ended; 0 on a dry run.
     pub revoked: u64,
+}
+
+/// Request of [`EpochBump`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EpochBumpRequest {
+    /// That the database in use is the one that shall be used from now on; needed while the daemon is locked down.
+    pub accept_restore: bool,
+    /// Why, for the audit log.
+    pub reason: Option<String>,
+    /// Where it was asked for, for the audit log.
+    pub ticket: Option<String>,
+    /// Say what would happen and change nothing.
+    pub dry_run: bool,
+}
+
+/// Answer of [`EpochBump`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochBumped {
+    /// The global epoch after it.
+    pub epoch: i64,
+    /// Live sessions that end with it.
+    pub sessions: u64,
 }
 
 #[cfg(test)]

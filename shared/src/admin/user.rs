@@ -88,14 +88,10 @@ pub struct User {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ListRequest {
-    /// Beginning of the e-mail address or of the user name, in any case.
+    /// Part of the e-mail address or of the user name, in any case.
     pub search: Option<String>,
     /// Whether it may log in.
     pub state: Option<State>,
-    /// Made at or after.
-    pub since: Option<Timestamp>,
-    /// Made before.
-    pub until: Option<Timestamp>,
     /// Most items in the answer; see [`super::page_size`].
     pub limit: Option<u32>,
     /// Cursor of an earlier answer.

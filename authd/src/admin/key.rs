@@ -1,0 +1,78 @@
+//! Calls about signing keys.
+
+use super::{
+    Admin,
+    call::{Caller, intent},
+    problem::Denied,
+};
+use crate::{
+    auth::{KeyRotation, RotationPace},
+    domain::key::{KeyPlan, KeyState, SigningKey},
+};
+use shared::{
+    admin::{
+        Empty, Page,
+        key::{Key, RotateRequest, Rotation, State},
+    },
+    time::Timestamp,
+};
+use std::sync::Arc;
+
+/// What `force` risks, in words an operator can weigh.
+const FORCED: &str = "promoted at once: verifiers refuse new tokens until they fetch the key set again";
+
+/// `key/list`
+pub(super) async fn list(admin: Arc<Admin>, _: Caller, _: Empty) -> Result<Page<Key>, Denied> {
+    let plan = admin.auth.key_plan();
+    let stored = admin.auth.list_keys().await?;
+    Ok(Page::whole(stored.iter().rev().map(|stored| key(stored, &plan)).collect()))
+}
+
+/// `key/rotate`
+pub(super) async fn rotate(admin: Arc<Admin>, by: Caller, request: RotateRequest) -> Result<Rotation, Denied> {
+    let operator = by.operator(intent!(request))?;
+    let current = admin.auth.list_keys().await?.into_iter().find(|key| key.state == KeyState::Active);
+    let pace = if request.force { RotationPace::AtOnce } else { RotationPace::Safe };
+    let done = admin.auth.rotate_keys(&operator, pace, admin.control.instance()).await?;
+    let now_ms = admin.auth.parts.clock.now_ms();
+    let (next, promotes_ms) = match done {
+        KeyRotation::Promoted(next) => (next, now_ms),
+        KeyRotation::Scheduled { key, known_ms } => {
+            let stored = admin.auth.list_keys().await?;
+            let created_ms = stored.iter().find(|stored| stored.id == key).map_or(now_ms, |stored| stored.created_ms);
+            (key, now_ms.max(created_ms.saturating_add(known_ms)))
+        }
+    };
+    Ok(Rotation {
+        next: Some(next),
+        current: current.map(|key| key.id),
+        promotes_at: Timestamp(promotes_ms),
+        warnings: if request.force { vec![FORCED.to_owned()] } else { Vec::new() },
+    })
+}
+
+/// `key/jwks`
+pub(super) async fn jwks(admin: Arc<Admin>, _: Caller, _: Empty) -> Result<serde_json::Value, Denied> {
+    serde_json::from_str(&admin.auth.key_set().json).map_err(|_| Denied::Unwritable)
+}
+
+fn key(stored: &SigningKey, plan: &KeyPlan) -> Key {
+    let outlived_ms = plan.access_ttl_ms.saturating_add(plan.cache_ms).saturating_add(plan.skew_ms);
+    let leaves_ms = stored.ended_ms.or(stored.retiring_ms.map(|since_ms| since_ms.saturating_add(outlived_ms)));
+    Key {
+        id: stored.id.clone(),
+        algorithm: stored.algorithm.as_str().to_owned(),
+        state: match stored.state {
+            KeyState::Staged => State::Staged,
+            KeyState::Active => State::Active,
+            KeyState::Retiring => State::Retiring,
+            KeyState::Retired => State::Retired,
+            KeyState::Revoked => State::Revoked,
+        },
+        created_at: Timestamp(stored.created_ms),
+        // A key is published in the transaction that makes it.
+        published_at: Some(Timestamp(stored.created_ms)),
+        activated_at: stored.activated_ms.map(Timestamp),
+        retires_at: leaves_ms.map(Timestamp),
+    }
+}

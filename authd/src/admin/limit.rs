@@ -1,0 +1,181 @@
+//! Calls about limits.
+
+use super::{
+    Admin,
+    call::{Caller, intent},
+    problem::Denied,
+};
+use crate::{
+    auth::{LimitChange, OperatorRefusal},
+    domain::{
+        limit::{Policy, PolicyName, PolicyValue},
+        rotation::Shadow,
+    },
+};
+use shared::{
+    admin::{
+        Empty, Page,
+        limit::{Changed, Kind, Limit, ResetRequest, SetRequest, Setting, ShowRequest},
+    },
+    time::{Span, Timestamp},
+};
+use std::{sync::Arc, time::Duration};
+
+/// `limit/list`
+pub(super) async fn list(admin: Arc<Admin>, _: Caller, _: Empty) -> Result<Page<Limit>, Denied> {
+    let policies = admin.auth.limits();
+    Ok(Page::whole(policies.iter().map(|(name, policy)| limit(*name, policy)).collect()))
+}
+
+/// `limit/show`
+pub(super) async fn show(admin: Arc<Admin>, _: Caller, request: ShowRequest) -> Result<Limit, Denied> {
+    current(&admin, policy_name(&request.policy)?)
+}
+
+fn policy_name(text: &str) -> Result<PolicyName, Denied> {
+    Ok(PolicyName::parse(text).ok_or(OperatorRefusal::NotFound)?)
+}
+
+fn current(admin: &Admin, name: PolicyName) -> Result<Limit, Denied> {
+    Ok(admin.auth.limits().get(name).map(|policy| limit(name, policy)).ok_or(OperatorRefusal::NotFound)?)
+}
+
+/// `limit/set`
+pub(super) async fn set(admin: Arc<Admin>, by: Caller, request: SetRequest) -> Result<Changed, Denied> {
+    let operator = by.operator(intent!(request))?;
+    let name = policy_name(&request.policy)?;
+    let previous = current(&admin, name)?;
+    let change = LimitChange {
+        rate: request.rate,
+        burst: request.burst,
+        first_delay: request.first_delay,
+        max_delay: request.max_delay,
+        life: request.lasting,
+        shadow: Some(if request.shadow { Shadow::Counted } else { Shadow::Enforced }),
+    };
+    admin.auth.set_limit(&operator, name, change).await?;
+    let limit = if operator.is_dry_run() {
+        preview(&previous, &request, admin.auth.parts.clock.now_ms())
+    } else {
+        current(&admin, name)?
+    };
+    Ok(Changed { limit, previous })
+}
+
+/// The policy as the request would leave it.
+fn preview(previous: &Limit, request: &SetRequest, now_ms: i64) -> Limit {
+    let end_ms = |life: Span| now_ms.saturating_add(life.as_millis());
+    Limit {
+        rate: request.rate.or(previous.rate),
+        burst: request.burst.or(previous.burst),
+        first_delay: request.first_delay.or(previous.first_delay),
+        max_delay: request.max_delay.or(previous.max_delay),
+        expires_at: request.lasting.map(|life| Timestamp(end_ms(life))),
+        shadow: request.shadow,
+        ..previous.clone()
+    }
+}
+
+/// `limit/reset`
+pub(super) async fn reset(admin: Arc<Admin>, by: Caller, request: ResetRequest) -> Result<Changed, Denied> {
+    let operator = by.operator(intent!(request))?;
+    let name = policy_name(&request.policy)?;
+    let previous = current(&admin, name)?;
+    match &request.key {
+        Some(key) if key.is_empty() => return Err(Denied::Malformed("`key` is empty: leave it out".to_owned())),
+        Some(key) => {
+            admin.auth.forget_limit_key(&operator, name, key).await?;
+            return Ok(Changed { limit: current(&admin, name)?, previous });
+        }
+        None => admin.auth.reset_limit(&operator, name).await?,
+    }
+    let limit = if operator.is_dry_run() { as_configured(&previous) } else { current(&admin, name)? };
+    Ok(Changed { limit, previous })
+}
+
+fn as_configured(limit: &Limit) -> Limit {
+    let Setting { rate, burst, first_delay, max_delay } = limit.default.clone();
+    Limit {
+        rate,
+        burst,
+        first_delay,
+        max_delay,
+        changed_at: None,
+        changed_by: None,
+        expires_at: None,
+        shadow: false,
+        ..limit.clone()
+    }
+}
+
+fn limit(name: PolicyName, policy: &Policy) -> Limit {
+    let Setting { rate, burst, first_delay, max_delay } = setting(&policy.value);
+    Limit {
+        policy: name.as_str().to_owned(),
+        kind: match policy.value {
+            PolicyValue::Rate { .. } => Kind::Rate,
+            PolicyValue::Ladder(_) => Kind::Ladder,
+            PolicyValue::Count { .. } => Kind::Count,
+        },
+        rate,
+        burst,
+        first_delay,
+        max_delay,
+        default: setting(&policy.default),
+        changed_at: policy.changed.as_ref().map(|(at_ms, _)| Timestamp(*at_ms)),
+        changed_by: policy.changed.as_ref().map(|(_, who)| who.replacen("uid ", "uid:", 1)),
+        expires_at: policy.expires_ms.map(Timestamp),
+        shadow: policy.shadow == Shadow::Counted,
+    }
+}
+
+fn setting(value: &PolicyValue) -> Setting {
+    let span = |ms: i64| Some(Span(Duration::from_millis(u64::try_from(ms).unwrap_or(0))));
+    match value {
+        PolicyValue::Rate { rate, burst } => Setting { rate: Some(*rate), burst: Some(*burst), ..Setting::default() },
+        PolicyValue::Ladder(ladder) => Setting {
+            rate: None,
+            burst: Some(ladder.burst),
+            first_delay: span(ladder.first_delay_ms),
+            max_delay: span(ladder.max_delay_ms),
+        },
+        PolicyValue::Count { max } => Setting { burst: Some(*max), ..Setting::default() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn login_ip() -> Limit {
+        let value = PolicyValue::Rate { rate: "30/min".parse().unwrap(), burst: 20 };
+        let live = PolicyValue::Rate { rate: "5/min".parse().unwrap(), burst: 2 };
+        let policy = Policy {
+            value: live,
+            shadow: Shadow::Counted,
+            default: value,
+            changed: Some((7, "uid 0".to_owned())),
+            expires_ms: Some(9),
+        };
+        limit(PolicyName::LoginIp, &policy)
+    }
+
+    #[test]
+    fn a_policy_shows_what_is_live_and_where_it_returns_to() {
+        let limit = login_ip();
+        assert_eq!((limit.rate.unwrap().to_string(), limit.burst), ("5/min".to_owned(), Some(2)));
+        assert_eq!(limit.default.rate.unwrap().to_string(), "30/min");
+        assert_eq!(limit.changed_by.as_deref(), Some("uid:0"));
+        assert!(limit.shadow);
+    }
+
+    #[test]
+    fn a_dry_run_shows_what_would_be() {
+        let request = SetRequest { burst: Some(9), lasting: "1m".parse().ok(), ..SetRequest::default() };
+        let would = preview(&login_ip(), &request, 1_000);
+        assert_eq!((would.burst, would.expires_at, would.shadow), (Some(9), Some(Timestamp(61_000)), false));
+        assert_eq!(would.rate, login_ip().rate);
+        let reset = as_configured(&login_ip());
+        assert_eq!((reset.burst, reset.shadow, reset.expires_at), (Some(20), false, None));
+    }
+}

@@ -1,0 +1,126 @@
+//! Keys of later versions. They are known, so that a refusal can say why, and take only what this version does anyway:
+//! a setting without effect would be a promise that nobody keeps.
+
+use super::{Config, Effect, Key, keys, value::Raw};
+
+/// What this version lacks.
+struct Lack {
+    /// A key, or a section with all its keys.
+    of: &'static str,
+    /// Fits behind "this version has no".
+    what: &'static str,
+    /// What to do, and what there is instead.
+    instead: &'static str,
+    /// A value besides the default that promises no more than is kept.
+    harmless: Option<&'static str>,
+}
+
+const fn lack(of: &'static str, what: &'static str, instead: &'static str) -> Lack {
+    Lack { of, what, instead, harmless: None }
+}
+
+const LACKS: &[Lack] = &[
+    lack("server.docs", "page at /api/docs", "remove it: the document itself is at /api/openapi.json"),
+    lack(
+        "admin.metrics_groups",
+        "access to the metrics alone",
+        "remove it: readers are the members of admin.read_groups",
+    ),
+    lack("redis", "Redis limiter", "remove it: each instance counts for itself"),
+    Lack {
+        harmless: Some("0s"),
+        ..lack(
+            "password.failure_floor",
+            "floor under the time of a failed login",
+            "remove it: a login of an unknown account costs the same hash as a wrong password",
+        )
+    },
+    lack("token.strategy", "opaque access tokens", "remove it: access tokens are JWTs"),
+    lack("breaker", "circuit breakers", "remove it: database.acquire_timeout and statement_timeout bound every call"),
+    lack("audit.retention", "purging of the audit log", "remove it: events are kept for good"),
+    lack("metrics", "listener for metrics", "remove it"),
+];
+
+/// A key that was given a value this version would ignore.
+pub(super) struct Ignored {
+    pub(super) id: String,
+    pub(super) message: String,
+    pub(super) hint: &'static str,
+}
+
+/// Every value that would be ignored.
+pub(super) fn ignored(config: &Config) -> Vec<Ignored> {
+    keys().filter(|key| key.effect == Effect::Later).filter_map(|key| judge(key, config)).collect()
+}
+
+fn judge(key: &Key, config: &Config) -> Option<Ignored> {
+    let id = key.id();
+    let lack = LACKS.iter().find(|lack| covers(lack, &id));
+    let harmless = lack.and_then(|lack| lack.harmless);
+    if std::iter::once(key.default).chain(harmless).any(|value| is(key, config, value)) {
+        return None;
+    }
+    let (what, hint) = lack.map_or(("such thing", "remove it"), |lack| (lack.what, lack.instead));
+    Some(Ignored { id, message: format!("this version has no {what}"), hint })
+}
+
+fn covers(lack: &Lack, id: &str) -> bool {
+    id.strip_prefix(lack.of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+fn is(key: &Key, config: &Config, value: &str) -> bool {
+    let mut other = config.clone();
+    key.set(&mut other, &Raw::Text(value.to_owned())).is_ok() && !key.differs(config, &other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::source::testing::args;
+
+    /// A value that each of them must refuse.
+    const WRITTEN: &[(&str, &str)] = &[
+        ("server.docs", "true"),
+        ("admin.metrics_groups", "prometheus"),
+        ("redis.url", "redis://h"),
+        ("redis.timeout", "1s"),
+        ("password.failure_floor", "300ms"),
+        ("token.strategy", "opaque"),
+        ("breaker.failures", "6"),
+        ("breaker.window", "1s"),
+        ("breaker.open_for", "1s"),
+        ("breaker.half_open_max_calls", "2"),
+        ("audit.retention", "30d"),
+        ("metrics.listen", "127.0.0.1:9"),
+    ];
+
+    #[test]
+    fn a_value_that_would_be_ignored_is_refused_and_the_default_is_not() {
+        let later: Vec<String> = keys().filter(|key| key.effect == Effect::Later).map(Key::id).collect();
+        assert_eq!(later, WRITTEN.iter().map(|(id, _)| *id).collect::<Vec<_>>());
+        for (key, (id, value)) in keys().filter(|key| key.effect == Effect::Later).zip(WRITTEN) {
+            let problems = Config::load(&args(&[(&key.env_name(), value)])).unwrap_err().0;
+            assert_eq!(problems.len(), 1, "{problems:#?}");
+            assert_eq!(problems[0].key, *id);
+            assert!(problems[0].message.starts_with("this version has no "), "{problems:#?}");
+            assert!(problems[0].hint.as_deref().is_some_and(|hint| hint.starts_with("remove it")), "{problems:#?}");
+            assert!(Config::load(&args(&[(&key.env_name(), key.default)])).is_ok(), "{id}");
+        }
+    }
+
+    #[test]
+    fn every_lack_is_of_a_key_and_every_key_of_later_versions_has_one() {
+        for key in keys() {
+            let lacking = LACKS.iter().any(|lack| covers(lack, &key.id()));
+            assert_eq!(lacking, key.effect == Effect::Later, "{}", key.id());
+        }
+        for lack in LACKS {
+            assert!(keys().any(|key| covers(lack, &key.id())), "{}", lack.of);
+        }
+    }
+
+    #[test]
+    fn what_this_version_does_anyway_may_be_written() {
+        assert!(Config::load(&args(&[("AUTHD_PASSWORD__FAILURE_FLOOR", "0s")])).is_ok());
+    }
+}

@@ -1,0 +1,298 @@
+//! The admin sockets: who gets in, what they may do, and that it is written down.
+
+use rustix::process::getuid;
+use serde_json::json;
+use shared::admin::{
+    Empty,
+    audit::{ActorKind, Outcome},
+    daemon::{ReloadRequest, Status},
+    key, limit, session, user,
+};
+use std::{
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+};
+use tests::{client::PASSWORD, daemon::Daemon, options::Options};
+
+const REASON: &str = "asked for by phone";
+const TICKET: &str = "OPS-17";
+
+/// Runs a command as `nobody`.
+async fn as_nobody(command: &[&str]) -> std::process::Output {
+    let drop = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    let mut run = if getuid().is_root() {
+        tokio::process::Command::new("setpriv")
+    } else {
+        let mut sudo = tokio::process::Command::new("sudo");
+        sudo.args(["-n", "setpriv"]);
+        sudo
+    };
+    let output = run.args(drop).args(command).output().await.expect("setpriv (and sudo, unless root) can be started");
+    assert_ne!(output.status.code(), Some(127), "setpriv failed: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+#[tokio::test]
+async fn a_peer_without_the_right_is_refused_and_recorded_even_on_a_socket_open_to_all() {
+    let daemon = Daemon::start(Options::sqlite()).await;
+    let open = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    open(daemon.data_dir(), 0o755);
+    for name in ["admin.sock", "read.sock"] {
+        let socket = daemon.data_dir().join(name);
+        open(&socket, 0o777);
+        let socket = socket.to_str().unwrap();
+        let id = as_nobody(&["id", "-u"]).await;
+        assert_eq!(String::from_utf8_lossy(&id.stdout).trim(), "65534", "these tests need root or passwordless sudo");
+        let curl = [
+            "curl",
+            "-s",
+            "-m",
+            "5",
+            "-w",
+            "%{http_code}",
+            "--unix-socket",
+            socket,
+            "-d",
+            "{}",
+            "http://authd/v1/session/list",
+        ];
+        let output = as_nobody(&curl).await;
+        let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(answer.ends_with("403") || answer.ends_with("000"), "{name}: {answer}");
+        assert!(!answer.contains("items"), "{name}: {answer}");
+    }
+    let refused = daemon.admin().events("admin.refused").await;
+    assert!(!refused.is_empty());
+    assert!(refused.iter().all(|event| event.outcome == Outcome::Denied), "{refused:?}");
+    assert!(refused.iter().any(|event| event.actor.uid == Some(65_534)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn sockets_are_for_their_groups_and_neither_is_abstract() {
+    let daemon = Daemon::start(Options::sqlite()).await;
+    for name in ["admin.sock", "read.sock"] {
+        let meta = std::fs::metadata(daemon.data_dir().join(name)).unwrap();
+        assert_eq!(meta.permissions().mode() & 0o777, 0o660, "{name}");
+        assert_eq!(meta.uid(), getuid().as_raw(), "{name}");
+    }
+    let unix = std::fs::read_to_string("/proc/net/unix").unwrap();
+    let abstract_ones =
+        unix.lines().filter(|line| line.split_whitespace().nth(7).is_some_and(|path| path.starts_with('@')));
+    assert!(abstract_ones.clone().all(|line| !line.contains("authd")), "{:?}", abstract_ones.collect::<Vec<_>>());
+    assert!(unix.contains(daemon.admin_socket().to_str().unwrap()));
+}
+
+#[tokio::test]
+async fn nothing_of_the_admin_api_answers_on_tcp() {
+    let daemon = Daemon::start(Options::sqlite()).await;
+    for call in shared::admin::CALLS {
+        let answer = daemon.client().post(call.path, &json!({})).send().await;
+        assert_eq!(answer.status, 404, "{}: {answer}", call.path);
+    }
+    daemon.client().get("/metrics").send().await.assert_status(404);
+}
+
+#[tokio::test]
+async fn readers_read_on_their_socket_and_change_nothing() {
+    let daemon = Daemon::start(Options::sqlite()).await;
+    daemon.client().register("ada@example.org").await;
+    let reader = daemon.reader();
+    assert_eq!(reader.call::<session::List>(&session::ListRequest::default()).await.items.len(), 1);
+    reader.call::<Status>(&Empty {}).await;
+    let changes = shared::admin::CALLS.iter().filter(|call| call.access == shared::admin::Access::Admin);
+    for call in changes {
+        let answer = reader.post(call.path, "{}").await;
+        assert_eq!(answer.status, 403, "{}: {answer}", call.path);
+    }
+    assert_eq!(daemon.client().login("ada@example.org").await.user.len(), 30);
+}
+
+#[tokio::test]
+async fn a_web_page_cannot_speak_to_the_socket() {
+    let daemon = Daemon::start(Options::sqlite()).await;
+    for header in [("origin", "http://evil.example"), ("referer", "http://evil.example/"), ("host", "evil.example")] {
+        let answer = daemon.admin().send("/v1/session/list", "{}", &[header]).await.unwrap();
+        assert_eq!(answer.status, 403, "{header:?}: {answer}");
+    }
+    let unknown = daemon.admin().post("/v1/session/explode", "{}").await;
+    unknown.assert_status(404);
+    daemon.admin().post("/v1/session/list", "{\"unknown\":1}").await.assert_status(400);
+    daemon.admin().post("/v1/session/list", "{").await.assert_status(400);
+}
+
+on_both! {
+    async fn every_change_is_recorded_with_who_why_and_what(options) {
+        let daemon = Daemon::start(options).await;
+        let client = daemon.client();
+        let (ada, bob) = (client.register("ada@example.org").await, client.register("bob@example.org").await);
+        let admin = daemon.admin();
+        let change = |user: &str| user::ChangeRequest {
+            user: user.into(), reason: Some(REASON.into()), ticket: Some(TICKET.into()), dry_run: false,
+        };
+        let create = json!({ "email": "eve@example.org", "password": PASSWORD, "reason": REASON, "ticket": TICKET });
+        admin.post("/v1/user/create", &create.to_string()).await.assert_status(200);
+        admin.call::<user::Disable>(&change("ada@example.org")).await;
+        admin.call::<user::Enable>(&change("ada@example.org")).await;
+        admin.call::<user::Unlock>(&change("ada@example.org")).await;
+        admin.call::<user::Logout>(&change("bob@example.org")).await;
+        admin.call::<user::ResetPassword>(&change("bob@example.org")).await;
+        let login = client.login("ada@example.org").await;
+        let revoke = json!({ "id": login.session, "reason": REASON, "ticket": TICKET });
+        admin.post("/v1/session/revoke", &revoke.to_string()).await.assert_status(200);
+        let set = json!({ "policy": "login.ip", "rate": "10/min", "burst": 5, "reason": REASON, "ticket": TICKET });
+        admin.post("/v1/limit/set", &set.to_string()).await.assert_status(200);
+        let reset = json!({ "policy": "login.ip", "reason": REASON, "ticket": TICKET });
+        admin.post("/v1/limit/reset", &reset.to_string()).await.assert_status(200);
+        let rotate = key::RotateRequest { force: true, reason: Some(REASON.into()), ticket: Some(TICKET.into()), ..Default::default() };
+        admin.call::<key::Rotate>(&rotate).await;
+        admin.call::<user::Delete>(&change("eve@example.org")).await;
+        let expected = [
+            ("user.created", None), ("user.disabled", Some(&ada.user)), ("user.enabled", Some(&ada.user)),
+            ("user.unlocked", Some(&ada.user)), ("session.revoked", None), ("password.reset_issued", Some(&bob.user)),
+            ("limit.changed", None), ("limit.reset", None), ("key.activated", None), ("user.deleted", None),
+        ];
+        for (action, target) in expected {
+            let events = admin.events(action).await;
+            let by_operator: Vec<_> = events.iter().filter(|event| event.actor.kind == ActorKind::Operator).collect();
+            let event = by_operator.first().unwrap_or_else(|| panic!("no {action} by an operator: {events:?}"));
+            assert_eq!(event.actor.uid, Some(getuid().as_raw()), "{event:?}");
+            assert!(event.actor.pid.is_some(), "{event:?}");
+            assert_eq!(event.outcome, Outcome::Ok, "{event:?}");
+            assert_eq!(event.reason.as_deref(), Some(REASON), "{event:?}");
+            assert!(event.detail.to_string().contains(TICKET), "{event:?}");
+            assert!(event.request_id.is_some(), "{event:?}");
+            if let Some(user) = target {
+                assert_eq!(event.target.as_ref().map(|target| target.id.as_str()), Some(user.as_str()), "{event:?}");
+            }
+        }
+        for event in admin.events("user.*").await {
+            assert!(!serde_json::to_string(&event).unwrap().contains(PASSWORD), "{event:?}");
+        }
+    }
+}
+
+on_both! {
+    async fn a_dry_run_and_a_set_that_drifted_change_nothing(options) {
+        let daemon = Daemon::start(options).await;
+        let client = daemon.client();
+        let tokens = client.register("ada@example.org").await;
+        client.login("ada@example.org").await;
+        let admin = daemon.admin();
+        let wanted = |dry_run, expect| session::RevokeRequest {
+            user: Some("ada@example.org".into()), dry_run, expect, ..Default::default()
+        };
+        let dry = admin.call::<session::Revoke>(&wanted(true, None)).await;
+        assert_eq!((dry.matched, dry.revoked), (2, 0));
+        let drifted = admin.try_call::<session::Revoke>(&wanted(false, Some(5))).await;
+        assert_eq!(drifted.status, 409, "{drifted}");
+        client.refresh(&tokens).await;
+        let done = admin.call::<session::Revoke>(&wanted(false, Some(2))).await;
+        assert_eq!((done.matched, done.revoked), (2, 2));
+        client.verify(&tokens.access).await.assert_status(401);
+        let nothing = admin.try_call::<session::Revoke>(&session::RevokeRequest::default()).await;
+        assert_eq!(nothing.status, 400, "a filter is needed: {nothing}");
+    }
+}
+
+on_both! {
+    async fn lists_come_in_pages_that_lose_and_repeat_nothing(options) {
+        let daemon = Daemon::start(options).await;
+        let mut expected = Vec::new();
+        for number in 0..7 {
+            expected.push(daemon.client().register(&format!("user{number}@example.org")).await.session);
+        }
+        expected.reverse();
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let request = session::ListRequest { limit: Some(3), after, ..Default::default() };
+            let page = daemon.admin().call::<session::List>(&request).await;
+            seen.extend(page.items.iter().map(|session| session.id.to_string()));
+            let Some(next) = page.next else { break };
+            after = Some(next);
+        }
+        assert_eq!(seen, expected);
+    }
+}
+
+#[tokio::test]
+async fn status_tells_how_the_daemon_is() {
+    let daemon = Daemon::start(Options::sqlite()).await;
+    daemon.client().register("ada@example.org").await;
+    let status = daemon.admin().call::<Status>(&Empty {}).await;
+    assert!(status.ready);
+    assert_eq!(status.listen.as_deref(), Some(daemon.address().to_string().as_str()));
+    assert_eq!((status.database.kind.as_str(), status.database.state.as_str()), ("sqlite", "up"));
+    assert_eq!(status.sessions.live, Some(1));
+    assert!(status.keys.active.is_some());
+    assert!(status.hashing.workers >= 1);
+}
+
+#[tokio::test]
+async fn a_reload_applies_what_can_change_and_says_what_cannot() {
+    let daemon = Daemon::start(Options::sqlite()).await;
+    let extra = daemon.data_dir().join("etc/conf.d/900.toml");
+    std::fs::write(&extra, "[registration]\nopen = false\n[token]\naudience = \"others\"").unwrap();
+    let request = ReloadRequest { wait: true, ..Default::default() };
+    let reloaded = daemon.admin().call::<shared::admin::daemon::Reload>(&request).await;
+    assert!(reloaded.problems.is_empty(), "{reloaded:?}");
+    assert_eq!((reloaded.applied.len(), reloaded.restart.len()), (1, 1), "{reloaded:?}");
+    let body = json!({ "email": "ada@example.org", "password": PASSWORD });
+    daemon.client().try_register(&body).await.assert_status(403);
+    std::fs::write(&extra, "[registration]\nopn = true").unwrap();
+    let reloaded = daemon.admin().call::<shared::admin::daemon::Reload>(&request).await;
+    assert_eq!((reloaded.problems.len(), reloaded.applied.len()), (1, 0), "{reloaded:?}");
+    daemon.client().try_register(&body).await.assert_status(403);
+    assert_eq!(daemon.admin().events("config.*").await.len(), 2);
+}
+
+#[tokio::test]
+async fn authctl_speaks_json_lists_and_exit_codes() {
+    let daemon = Daemon::start(Options::sqlite()).await;
+    let tokens = daemon.client().register("ada@example.org").await;
+    let ctl = daemon.ctl();
+    let listed = ctl.run(&["session", "list", "-o", "json"]).await;
+    assert_eq!(listed.code, Some(0), "{listed:?}");
+    assert_eq!(listed.json()["schema"], "authctl.session.list/1");
+    assert_eq!(listed.json()["data"][0]["id"], tokens.session.as_str());
+    assert_eq!(ctl.run(&["status"]).await.code, Some(0));
+    let ids = ctl.run(&["session", "list", "-o", "ids"]).await;
+    assert_eq!(ids.stdout.trim(), tokens.session);
+    let asks = ctl.run(&["session", "revoke", &tokens.session]).await;
+    assert_eq!(asks.code, Some(13), "nobody is there to ask: {asks:?}");
+    let revoked = ctl.run(&["session", "revoke", &tokens.session, "--yes", "--reason", REASON]).await;
+    assert_eq!(revoked.code, Some(0), "{revoked:?}");
+    daemon.client().verify(&tokens.access).await.assert_status(401);
+    assert_eq!(ctl.run(&["session", "show", "ses_01jcq4z5d0e0a8r9w9s8h7k6m5"]).await.code, Some(10));
+    assert_eq!(ctl.run(&["session", "explode"]).await.code, Some(2));
+    let limits = ctl.run(&["limit", "set", "login.ip", "10/min", "--burst", "5"]).await;
+    assert_eq!(limits.code, Some(0), "{limits:?}");
+    let shown = daemon.admin().call::<limit::Show>(&limit::ShowRequest { policy: "login.ip".into() }).await;
+    assert_eq!((shown.rate.map(|rate| rate.to_string()), shown.burst), (Some("10/min".into()), Some(5)));
+}
+
+#[tokio::test]
+async fn authctl_says_in_one_line_that_nobody_answers() {
+    let mut daemon = Daemon::start(Options::sqlite()).await;
+    let missing = tests::ctl::Ctl::new(daemon.data_dir().join("nowhere/admin.sock")).run(&["session", "list"]).await;
+    assert_eq!(missing.code, Some(69), "{missing:?}");
+    assert!(missing.stdout.is_empty(), "{missing:?}");
+    assert_eq!(missing.stderr.trim_end().lines().count(), 1, "{missing:?}");
+    daemon.kill();
+    let dead = daemon.ctl().run(&["status"]).await;
+    assert_eq!(dead.code, Some(69), "{dead:?}");
+    assert_eq!(dead.stderr.trim_end().lines().count(), 1, "{dead:?}");
+}
+
+#[tokio::test]
+async fn authctl_says_in_one_line_that_the_database_is_down() {
+    let mut server = tests::postgres::Postgres::start_own().await;
+    let url = server.create_database().await;
+    let daemon = Daemon::start(Options::on(tests::options::Database::Postgres(url.clone()))).await;
+    server.kill();
+    let ran = daemon.ctl().run(&["session", "list"]).await;
+    assert_eq!(ran.code, Some(75), "{ran:?}");
+    assert_eq!(ran.stderr.trim_end().lines().count(), 1, "{ran:?}");
+    assert!(!ran.stderr.contains(&url) && !ran.stderr.contains("postgres://"), "{ran:?}");
+    let status = daemon.ctl().run(&["status"]).await;
+    assert_eq!(status.code, Some(3), "{status:?}");
+}
