@@ -42,4 +42,5 @@ mod refresh;
 mod register;
 mod sessions;
 mod store;
+mod time;
 mod tokens;
