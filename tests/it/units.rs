@@ -7,8 +7,8 @@ use std::{
 use tests::process::program;
 
 const UNITS: [&str; 4] = ["authd.service", "authd-admin.socket", "authd-read.socket", "authd-public.socket"];
-/// `systemd-analyze security` counts in tenths.
-const WORST_EXPOSURE: u32 = 15;
+/// `systemd-analyze security` counts in tenths: of the service as it is, and with the drop-in for a single host.
+const WORST_EXPOSURE: [(&str, u32); 2] = [("authd.service", 15), ("single-host.service", 6)];
 
 fn source(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../systemd").join(name)
@@ -34,7 +34,11 @@ fn installed(dir: &Path) -> Vec<PathBuf> {
         std::fs::write(&path, text).expect("a temporary directory");
         path
     };
-    UNITS.iter().map(in_place).collect()
+    let units: Vec<PathBuf> = UNITS.iter().map(in_place).collect();
+    let service = std::fs::read_to_string(dir.join("authd.service")).expect("it was just written");
+    let service = format!("{service}\n{}", read("authd-single-host.conf"));
+    std::fs::write(dir.join("single-host.service"), service).expect("a temporary directory");
+    units.into_iter().chain([dir.join("single-host.service")]).collect()
 }
 
 /// Runs `systemd-analyze`, if there is one.
@@ -57,10 +61,13 @@ fn systemd_finds_nothing_wrong_with_the_units() {
 #[test]
 fn the_service_is_exposed_as_little_as_promised() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let service: Vec<PathBuf> = installed(dir.path()).into_iter().take(1).collect();
-    let threshold = format!("--threshold={WORST_EXPOSURE}");
-    let Some(output) = analyze(&["security", "--offline=true", &threshold], &service) else { return };
-    assert!(output.status.success(), "{}", text(&output));
+    installed(dir.path());
+    for (service, worst) in WORST_EXPOSURE {
+        let threshold = format!("--threshold={worst}");
+        let service = [dir.path().join(service)];
+        let Some(output) = analyze(&["security", "--offline=true", &threshold], &service) else { return };
+        assert!(output.status.success(), "{}", text(&output));
+    }
 }
 
 #[test]
