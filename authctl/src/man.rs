@@ -56,9 +56,8 @@ fn noun_page(noun: &Command) -> io::Result<String> {
     let mut page = head(&title);
     page += &part(|to| man.render_name_section(to))?;
     page += ".SH SYNOPSIS\n";
-    for verb in noun.get_subcommands() {
-        let _ = write!(page, "{}.br\n", usage(&format!("authctl {name}"), verb));
-    }
+    let usages: Vec<String> = noun.get_subcommands().map(|verb| usage(&format!("authctl {name}"), verb)).collect();
+    page += &usages.join(".br\n");
     let _ = write!(page, ".SH DESCRIPTION\n{}.\n", about(noun));
     page += "The options of\n.BR authctl (1)\napply to every command: form of the output, parts of a list, dry run, reason.\n";
     page += ".SH COMMANDS\n";

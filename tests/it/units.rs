@@ -1,5 +1,6 @@
 //! The units of `systemd/`: what systemd says of them, and what they must agree on with the programs.
 
+use authd::config::{Account, Args, Config, Group};
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -50,6 +51,12 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
+fn defaults_of_root() -> Config {
+    let mut args = Args::new(Account::Root, []);
+    args.standard_file = PathBuf::from("/nonexistent/authd.toml");
+    Config::load(&args).expect("defaults").config
+}
+
 #[test]
 fn systemd_finds_nothing_wrong_with_the_units() {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -85,9 +92,7 @@ fn the_units_refer_to_manual_pages_that_exist() {
 
 #[test]
 fn the_sockets_are_where_the_daemon_and_its_client_look_for_them() {
-    let mut args = authd::config::Args::new(authd::config::Account::Root, []);
-    args.standard_file = PathBuf::from("/nonexistent/authd.toml");
-    let config = authd::config::Config::load(&args).expect("defaults").config;
+    let config = defaults_of_root();
     for (unit, expected) in [
         ("authd-admin.socket", config.places.admin_socket.display().to_string()),
         ("authd-read.socket", config.places.read_socket.display().to_string()),
@@ -102,23 +107,21 @@ fn the_sockets_are_where_the_daemon_and_its_client_look_for_them() {
 
 #[test]
 fn the_groups_of_the_sockets_are_made_and_are_those_of_the_configuration() {
-    let args = authd::config::Args::new(authd::config::Account::Root, []);
-    let config = authd::config::Config::load(&args).expect("defaults").config;
+    let config = defaults_of_root();
     let users = read("authd.sysusers");
     for (unit, groups) in
         [("authd-admin.socket", &config.admin.admin_groups), ("authd-read.socket", &config.admin.read_groups)]
     {
         let unit = read(unit);
         let group = values(&unit, "SocketGroup").concat();
-        assert_eq!(groups, &[authd::config::Group::Name(group.clone())]);
+        assert_eq!(groups, &[Group::Name(group.clone())]);
         assert!(users.lines().any(|line| line.split_whitespace().take(2).eq(["g", &group])), "{users}");
     }
 }
 
 #[test]
 fn a_start_is_given_more_time_than_the_database_and_a_stop_more_than_the_drain() {
-    let args = authd::config::Args::new(authd::config::Account::Root, []);
-    let config = authd::config::Config::load(&args).expect("defaults").config;
+    let config = defaults_of_root();
     let service = read("authd.service");
     let seconds =
         |setting: &str| values(&service, setting).concat().trim_end_matches('s').parse::<u64>().expect("seconds");
