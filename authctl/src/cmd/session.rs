@@ -243,7 +243,6 @@ async fn revoke_named(context: &mut Context<'_>, ids: &[String]) -> Result<(), E
         }
         prompt::confirm(clean(&format!("End {}?", described.join(", ")))).await?;
     }
-    context.warn_of_dry_run();
     let (mut sum, mut failures) = (Revoked { matched: 0, revoked: 0 }, Vec::new());
     for id in ids {
         let intent = context.intent();
@@ -267,5 +266,6 @@ async fn revoke_named(context: &mut Context<'_>, ids: &[String]) -> Result<(), E
     if context.flags.print_request {
         return Ok(());
     }
+    context.warn_of_dry_run();
     super::user::finish(context, failures, ids.len(), |context| show_revoked(context, sum))
 }

@@ -259,7 +259,6 @@ where
     if let Some(question) = verb.question.filter(|_| context.asks_first()) {
         ask::<C>(context, question, users).await?;
     }
-    context.warn_of_dry_run();
     let (mut done, mut failures) = (Vec::new(), Vec::new());
     for user in users {
         let request = request(user, context.intent());
@@ -272,6 +271,7 @@ where
     if context.flags.print_request {
         return Ok(());
     }
+    context.warn_of_dry_run();
     finish(context, failures, users.len(), |context| show(context, verb, &done))
 }
 
