@@ -189,7 +189,7 @@ impl Reload for OnHangup {
         for problem in &reloaded.problems {
             error!(key = problem.key, file = problem.file, line = problem.line, "{}", problem.message);
         }
-        Manager.ready("serving");
+        Manager.ready(&format!("serving on {}", self.0.listen));
     }
 }
 
