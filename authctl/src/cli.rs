@@ -5,7 +5,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use shared::time::Span;
 use std::path::PathBuf;
 
-/// Operate authd through its Unix socket.
+/// Operate the authentication daemon authd through its Unix socket.
+///
+/// The socket says who may do what, and every change is recorded with the uid that made it.
 #[derive(Debug, Parser)]
 #[command(name = "authctl", version, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
@@ -35,7 +37,7 @@ pub struct Global {
     /// Socket of the daemon [default: /run/authd/admin.sock, then $XDG_RUNTIME_DIR/authd/admin.sock]
     #[arg(long, global = true, env = "AUTHCTL_SOCKET", value_name = "PATH", help_heading = "Connection")]
     pub socket: Option<PathBuf>,
-    /// How long one call may take
+    /// How long one call to the daemon may take
     #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = parse_span,
           help_heading = "Connection")]
     pub timeout: Option<Span>,
@@ -58,24 +60,24 @@ pub struct Global {
     /// When to use colours
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = "Output")]
     pub color: Color,
-    /// Absolute times in UTC
+    /// Read and show times in UTC
     #[arg(long, global = true, help_heading = "Output")]
     pub utc: bool,
 
-    /// Most items of a list
+    /// At most so many items of a list
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..),
           help_heading = "Lists")]
     pub limit: Option<u32>,
-    /// The whole list
+    /// The whole list, not only its first page
     #[arg(long, global = true, conflicts_with = "limit", help_heading = "Lists")]
     pub all: bool,
     /// Continue a list after this cursor
     #[arg(long, global = true, value_name = "CURSOR", help_heading = "Lists")]
     pub after: Option<String>,
-    /// Not before: 15m, "2h ago", yesterday, 2026-11-20, RFC 3339
+    /// Not before this time: 15m, "2h ago", yesterday, 2026-11-20, RFC 3339
     #[arg(long, global = true, value_name = "TIME", help_heading = "Lists")]
     pub since: Option<String>,
-    /// Before; the same forms
+    /// Before this time; the same forms
     #[arg(long, global = true, value_name = "TIME", help_heading = "Lists")]
     pub until: Option<String>,
     /// Wait for more, also over a restart of the daemon
@@ -98,7 +100,7 @@ pub struct Global {
     /// Why, for the audit log
     #[arg(long, global = true, value_name = "TEXT", help_heading = "Changes")]
     pub reason: Option<String>,
-    /// Where it was asked for, for the audit log
+    /// Number of the ticket, for the audit log
     #[arg(long, global = true, value_name = "ID", help_heading = "Changes")]
     pub ticket: Option<String>,
 }
@@ -111,24 +113,24 @@ fn parse_percent(text: &str) -> Result<u32, String> {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// How the daemon is; exits with 3 when it is not ready
+    /// Show how the daemon is; exit with 3 when it is not ready
     Status,
-    /// Sessions
+    /// List and end sessions
     #[command(subcommand, alias = "sessions")]
     Session(cmd::session::Command),
-    /// Accounts
+    /// Make, list and change accounts
     #[command(subcommand, alias = "users")]
     User(cmd::user::Command),
-    /// Signing keys
+    /// List and replace signing keys
     #[command(subcommand, alias = "keys")]
     Key(cmd::key::Command),
-    /// Limits
+    /// See and change limits while the daemon runs
     #[command(subcommand, alias = "limits")]
     Limit(cmd::limit::Command),
-    /// The audit log
+    /// Read the audit log
     #[command(subcommand, alias = "audits")]
     Audit(cmd::audit::Command),
-    /// The configuration
+    /// Show and check the configuration
     #[command(subcommand, alias = "configs")]
     Config(cmd::config::Command),
     /// Make the daemon read its configuration again

@@ -114,9 +114,10 @@ impl<'a> Context<'a> {
         &mut self,
         build: impl Fn(Intent) -> C::Request,
     ) -> Result<Option<C::Response>, Error> {
-        self.warn_of_dry_run();
         let request = build(self.intent());
-        self.call::<C>(&request).await
+        let answer = self.call::<C>(&request).await?;
+        self.warn_of_dry_run();
+        Ok(answer)
     }
 
     /// Makes a change that cannot be taken back: tries it dry and asks first, unless told not to.

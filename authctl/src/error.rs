@@ -7,6 +7,8 @@ use std::{io, path::PathBuf};
 /// Exit codes of the program; their numbers are a contract with scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
+    /// All of it was done.
+    Done = 0,
     /// Something nobody expected.
     Unexpected = 1,
     /// The command line or a value in it.

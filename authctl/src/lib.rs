@@ -8,9 +8,12 @@ pub mod client;
 pub mod cmd;
 pub mod context;
 pub mod error;
+mod man;
 pub mod output;
 pub mod prompt;
 pub mod when;
+
+pub use man::man_pages;
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use cli::Cli;
@@ -26,28 +29,6 @@ use std::{
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()
-}
-
-/// One manual page a command: its file name (`authctl-session-list.1`) and its text.
-///
-/// # Errors
-/// [`io::Error`] never in practice: the pages are rendered into memory.
-pub fn man_pages() -> io::Result<Vec<(String, Vec<u8>)>> {
-    let mut root = command().disable_help_subcommand(true);
-    root.build();
-    let mut pages = Vec::new();
-    add_pages(&root, "authctl", &mut pages)?;
-    Ok(pages)
-}
-
-fn add_pages(command: &clap::Command, name: &str, pages: &mut Vec<(String, Vec<u8>)>) -> io::Result<()> {
-    let mut text = Vec::new();
-    clap_mangen::Man::new(command.clone()).title(name).render(&mut text)?;
-    pages.push((format!("{name}.1"), text));
-    command
-        .get_subcommands()
-        .filter(|sub| !sub.is_hide_set())
-        .try_for_each(|sub| add_pages(sub, &format!("{name}-{}", sub.get_name()), pages))
 }
 
 /// Runs the program with these arguments and returns its exit code.
@@ -112,14 +93,6 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         command().debug_assert();
-    }
-
-    #[test]
-    fn every_command_has_a_manual_page() {
-        let names: Vec<String> = man_pages().unwrap().into_iter().map(|(name, _)| name).collect();
-        for name in ["authctl.1", "authctl-session.1", "authctl-session-revoke.1", "authctl-limit-set.1"] {
-            assert!(names.iter().any(|have| have == name), "{name} is not among {names:?}");
-        }
     }
 
     #[test]

@@ -254,8 +254,8 @@ impl Output {
         if error.is_closed_pipe() {
             return 0;
         }
-        self.say(&format!("error: {}", error.line()));
-        self.say(&format!("hint: {}", error.hint()));
+        // One line: logs and scripts keep the two together.
+        self.say(&format!("error: {}; hint: {}", error.line(), error.hint()));
         if self.format == Format::Json && !self.has_document {
             // The exit code and standard error have said it already.
             drop(json::error(error).and_then(|text| self.raw(&text)));

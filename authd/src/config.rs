@@ -7,7 +7,8 @@
 //! later              keys of later versions, which are refused
 //! places             data directory, sockets, database, key-encryption key
 //! reload             what of a new configuration takes effect at once
-//! describe           config show, config-schema, authd.toml(5)
+//! describe           config show, config-schema
+//! man                authd.toml(5)
 //! ```
 
 mod check;
@@ -15,6 +16,7 @@ mod describe;
 mod key;
 mod later;
 mod limits;
+mod man;
 mod places;
 mod problem;
 mod reload;
@@ -27,9 +29,10 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use describe::{Described, describe, man_page, schema};
+pub use describe::{Described, describe, schema};
 pub use key::{Effect, Key};
 pub use limits::{CountLimit, LadderLimit, Limits, POLICIES, RateLimit};
+pub use man::man_page;
 pub use places::{DatabasePlace, KekPlace, Places};
 pub use problem::{Origin, Problem, Problems, closest, printable};
 pub use reload::{ReloadDiff, reload_diff};

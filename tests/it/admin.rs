@@ -273,7 +273,7 @@ async fn authctl_speaks_json_lists_and_exit_codes() {
 #[tokio::test]
 async fn authctl_says_in_one_line_that_nobody_answers() {
     let mut daemon = Daemon::start(Options::sqlite()).await;
-    let missing = tests::ctl::Ctl::new(daemon.data_dir().join("no.sock")).run(&["session", "list"]).await;
+    let missing = tests::ctl::Ctl::new(daemon.data_dir().join("nowhere/admin.sock")).run(&["session", "list"]).await;
     assert_eq!(missing.code, Some(69), "{missing:?}");
     assert!(missing.stdout.is_empty(), "{missing:?}");
     assert_eq!(missing.stderr.trim_end().lines().count(), 1, "{missing:?}");

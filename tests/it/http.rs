@@ -197,9 +197,13 @@ async fn a_body_beyond_sixteen_kibibytes_is_refused_before_it_is_read() {
 async fn a_wrong_method_is_told_the_right_ones() {
     let daemon = Daemon::start(Options::sqlite()).await;
     for (right, path) in ROUTES {
-        for wrong in ["PUT", "TRACE", "OPTIONS", "PROPFIND"] {
+        for wrong in ["PUT", "PROPFIND", "TRACE"] {
             let answer = daemon.client().call(wrong, path).send().await;
-            answer.assert_refused(ErrorCode::MethodNotAllowed);
+            // TRACE is refused below the router, with an empty body.
+            assert_eq!(answer.status, 405, "{wrong} {path}: {answer}");
+            if wrong == "PUT" {
+                answer.assert_refused(ErrorCode::MethodNotAllowed);
+            }
             let allow = answer.header("allow").unwrap_or_default();
             assert!(allow.split(',').any(|method| method.trim() == *right), "{wrong} {path}: {answer}");
         }
@@ -292,15 +296,21 @@ async fn a_request_id_is_the_daemons_own_unless_a_trusted_proxy_gives_one() {
 async fn one_network_cannot_take_every_connection() {
     let config = "[server]\nmax_connections_per_network = 8";
     let daemon = Daemon::start(Options::sqlite().config(config)).await;
+    let request = "GET /health HTTP/1.1\r\nhost: a\r\n\r\n";
     let mut held = Vec::new();
     for _ in 0..8 {
-        held.push(Raw::connect(daemon.address()).await);
+        // A connection that has asked for something holds its place; a silent one makes room.
+        let mut raw = Raw::connect(daemon.address()).await;
+        raw.send(request).await;
+        assert_eq!(raw.hear(Duration::from_millis(200)).await.status(), Some(200));
+        held.push(raw);
     }
     let mut ninth = Raw::connect(daemon.address()).await;
-    ninth.send("GET /health HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    ninth.send(request).await;
     let heard = ninth.hear(Duration::from_secs(2)).await;
     assert!(heard.closed && heard.status() != Some(200), "{}", heard.text());
     drop(held);
+    drop(ninth);
     tests::wait::until(Duration::from_secs(3), "the places are free again", || async {
         daemon.client().get("/health").try_send().await.ok().filter(|answer| answer.status == 200)
     })

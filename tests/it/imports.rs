@@ -15,7 +15,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("crypto", &["domain"]),
     ("config", &["domain"]),
     ("http", &["auth", "domain", "lifecycle", "listener"]),
-    ("admin", &["auth", "domain", "lifecycle", "listener", "sys", "tasks"]),
+    ("admin", &["auth", "config", "domain", "lifecycle", "listener", "sys", "tasks"]),
     ("jobs", &["auth", "domain", "lifecycle", "sys", "tasks"]),
     ("feature", &["auth", "domain", "http", "store"]),
     ("listener", &["config", "lifecycle", "sys", "tasks"]),

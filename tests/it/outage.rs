@@ -15,9 +15,6 @@ use tests::{
     wire::Answer,
 };
 
-/// The breaker opens and closes quickly, so that a test sees both.
-const CONFIG: &str = "[breaker]\nopen_for = \"500ms\"";
-
 struct Scene {
     server: Postgres,
     daemon: Daemon,
@@ -27,7 +24,7 @@ struct Scene {
 async fn scene() -> Scene {
     let server = Postgres::start_own().await;
     let url = server.create_database().await;
-    let daemon = Daemon::start(Options::on(Database::Postgres(url)).config(CONFIG)).await;
+    let daemon = Daemon::start(Options::on(Database::Postgres(url))).await;
     let tokens = daemon.client().register("ada@example.org").await;
     Scene { server, daemon, tokens }
 }

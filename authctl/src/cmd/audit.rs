@@ -17,10 +17,10 @@ use shared::admin::audit::{Actor, Event, List, ListRequest, Outcome};
 /// Commands about the audit log.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Events, newest first
+    /// List events, newest first
     #[command(alias = "ls")]
     List(Filter),
-    /// The last events, oldest first; with -f also those to come
+    /// Show the last events, oldest first; with -f also those to come
     Tail(Filter),
 }
 
@@ -48,22 +48,22 @@ impl From<OutcomeName> for Outcome {
 /// Which events.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Filter {
-    /// This action, or all of a noun: 'session.*'
+    /// Only this action, or all of a noun: 'session.*'
     #[arg(long, value_name = "ACTION")]
     action: Option<String>,
-    /// By this account, job, or uid:1000
+    /// Only by this account, this job, or this operator: uid:1000
     #[arg(long, value_name = "ACTOR")]
     actor: Option<String>,
-    /// To this account, session, key or policy
+    /// Only about this account, session, key or policy
     #[arg(long, value_name = "ID")]
     target: Option<String>,
-    /// From this address or network
+    /// Only from this address or network
     #[arg(long, value_name = "IP")]
     pub(super) ip: Option<String>,
-    /// That ended like this
+    /// Only with this outcome
     #[arg(long, value_enum)]
     outcome: Option<OutcomeName>,
-    /// In this request
+    /// Only in this request
     #[arg(long, value_name = "ID")]
     request_id: Option<String>,
 }

@@ -19,10 +19,10 @@ use shared::admin::{
 /// Commands about the configuration.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum Command {
-    /// Every setting in force
+    /// Show every setting in force
     #[command(visible_alias = "list", alias = "ls")]
     Show {
-        /// Also where each comes from
+        /// Also say where each value comes from
         #[arg(long)]
         origin: bool,
     },

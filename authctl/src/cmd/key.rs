@@ -24,10 +24,10 @@ const POLL: Duration = Duration::from_secs(1);
 /// Commands about signing keys.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Signing keys, newest first
+    /// List signing keys, newest first
     #[command(alias = "ls")]
     List,
-    /// One key
+    /// Show one key
     Show {
         /// Its id, or the beginning of it
         id: String,
@@ -37,11 +37,11 @@ pub enum Command {
         /// Wait until the next key signs
         #[arg(long)]
         wait: bool,
-        /// Promote now: verifiers that have not seen the next key refuse its tokens for a while
+        /// Sign with the next key at once: verifiers that have not seen it refuse its tokens for a while
         #[arg(long)]
         force: bool,
     },
-    /// The published key set
+    /// Print the published key set
     Jwks,
 }
 

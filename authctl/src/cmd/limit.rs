@@ -24,19 +24,19 @@ use shared::{
 /// Commands about limits.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Every policy with its live value
+    /// List every policy with its live value
     #[command(alias = "ls")]
     List,
-    /// One policy
+    /// Show one policy
     Show {
-        /// Its name, like login.ip
+        /// Name of the policy, like login.ip
         policy: String,
     },
     /// Change a policy, for good or for a time
     Set(Values),
     /// Return a policy to its default, or forget one address or account
     Reset {
-        /// Its name, like login.ip
+        /// Name of the policy, like login.ip
         policy: String,
         /// Forget what was counted for this address or account, and leave the policy as it is
         #[arg(long, value_name = "VALUE")]
@@ -47,15 +47,15 @@ pub enum Command {
 /// What to change of a policy.
 #[derive(Debug, Args)]
 pub struct Values {
-    /// Its name, like login.ip
+    /// Name of the policy, like login.ip
     policy: String,
-    /// 30/min, 10/15min, or off
+    /// How many in how long: 30/min, 10/15min, or off
     #[arg(value_parser = |text: &str| text.parse::<Rate>().map_err(|error| error.to_string()))]
     rate: Option<Rate>,
     /// How many at once
     #[arg(long, value_name = "N")]
     burst: Option<u32>,
-    /// Of a ladder: the delay after the burst
+    /// Of a ladder: the delay after the burst; each further one doubles
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     first_delay: Option<Span>,
     /// Of a ladder: the longest delay
@@ -64,7 +64,7 @@ pub struct Values {
     /// Return to the default after this time
     #[arg(long = "for", value_name = "TIME", value_parser = parse_span)]
     lasting: Option<Span>,
-    /// Count, and refuse nothing
+    /// Only count, and refuse nothing
     #[arg(long)]
     shadow: bool,
 }

@@ -24,17 +24,17 @@ const DRIFT: u32 = 10;
 /// Commands about sessions.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Sessions, newest first
+    /// List sessions, newest first
     #[command(alias = "ls")]
     List(Filter),
-    /// One session
+    /// Show one session
     Show {
         /// Its id, or the beginning of it
         id: String,
     },
-    /// End sessions: those named, or every live one that a filter matches
+    /// End the named sessions, or every live one that a filter matches
     Revoke {
-        /// Their ids, or the beginnings of them
+        /// Ids, or beginnings of ids
         #[arg(conflicts_with_all = ["user", "ip", "state", "device"])]
         ids: Vec<String>,
         /// Which ones, when none is named.
@@ -43,7 +43,7 @@ pub enum Command {
     },
     /// End every session opened before now, and lift the lockdown after a restored database
     EpochBump {
-        /// The restored database is the one to go on with
+        /// Go on with the restored database
         #[arg(long)]
         accept_restore: bool,
     },
@@ -73,16 +73,16 @@ impl From<StateName> for State {
 /// Which sessions.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Filter {
-    /// Of this account: id, beginning of an id, or e-mail address
+    /// Only those of this account: id, beginning of an id, or e-mail address
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// From this address or network
+    /// Only those from this address or network
     #[arg(long, value_name = "IP")]
     ip: Option<String>,
-    /// In this state
+    /// Only those in this state
     #[arg(long, value_enum)]
     state: Option<StateName>,
-    /// With this in the name of the device
+    /// Only those whose device has this in its name
     #[arg(long, value_name = "TEXT")]
     device: Option<String>,
 }
@@ -243,7 +243,6 @@ async fn revoke_named(context: &mut Context<'_>, ids: &[String]) -> Result<(), E
         }
         prompt::confirm(clean(&format!("End {}?", described.join(", ")))).await?;
     }
-    context.warn_of_dry_run();
     let (mut sum, mut failures) = (Revoked { matched: 0, revoked: 0 }, Vec::new());
     for id in ids {
         let intent = context.intent();
@@ -267,5 +266,6 @@ async fn revoke_named(context: &mut Context<'_>, ids: &[String]) -> Result<(), E
     if context.flags.print_request {
         return Ok(());
     }
+    context.warn_of_dry_run();
     super::user::finish(context, failures, ids.len(), |context| show_revoked(context, sum))
 }

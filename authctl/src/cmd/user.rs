@@ -24,17 +24,17 @@ use shared::admin::{
 /// Commands about accounts. A USER is an id, the beginning of an id, or an e-mail address.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Accounts, newest first
+    /// List accounts, newest first
     #[command(alias = "ls")]
     List {
-        /// Part of the e-mail address or of the user name
+        /// Only those with this in their e-mail address or user name
         #[arg(value_name = "TEXT")]
         search: Option<String>,
-        /// In this state
+        /// Only those in this state
         #[arg(long, value_enum)]
         state: Option<StateName>,
     },
-    /// One account
+    /// Show one account
     Show {
         /// Id, beginning of an id, or e-mail address
         user: String,
@@ -87,15 +87,15 @@ pub struct Targets {
 /// An account to make.
 #[derive(Debug, Clone, Args)]
 pub struct New {
-    /// Its e-mail address
+    /// E-mail address of the account
     email: String,
-    /// Its user name
+    /// User name of the account
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
-    /// Read its password from standard input
+    /// Read the password from standard input
     #[arg(long, conflicts_with = "ask_password")]
     password_stdin: bool,
-    /// Ask for its password on the terminal
+    /// Ask for the password on the terminal
     #[arg(long)]
     ask_password: bool,
 }
@@ -259,7 +259,6 @@ where
     if let Some(question) = verb.question.filter(|_| context.asks_first()) {
         ask::<C>(context, question, users).await?;
     }
-    context.warn_of_dry_run();
     let (mut done, mut failures) = (Vec::new(), Vec::new());
     for user in users {
         let request = request(user, context.intent());
@@ -272,6 +271,7 @@ where
     if context.flags.print_request {
         return Ok(());
     }
+    context.warn_of_dry_run();
     finish(context, failures, users.len(), |context| show(context, verb, &done))
 }
 

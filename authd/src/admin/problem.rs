@@ -82,6 +82,7 @@ impl Denied {
             }
             Self::Operator(OperatorRefusal::Storage(_)) => "storage is unavailable: nothing was changed".to_owned(),
             Self::Operator(OperatorRefusal::Ambiguous(_)) => "several match".to_owned(),
+            Self::Operator(OperatorRefusal::NotFound) => "nothing has the given id or name".to_owned(),
             other => other.to_string(),
         }
     }

@@ -30,7 +30,7 @@ pub use operator::{Doing, Expectation, Operator, OperatorRefusal, Revocations, S
 pub use refresh::{IdempotencyKey, InvalidIdempotencyKey, RefreshAttempt};
 pub use refusal::Refusal;
 pub use register::Registration;
-pub use restore::{Anchor, Restored};
+pub use restore::{Anchor, InvalidAnchor, Restored};
 pub use revoked::RevokedSet;
 pub use session::Keep;
 pub use user::{NewUser, UserCreated};
@@ -52,7 +52,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU32},
+        atomic::{AtomicBool, AtomicI64, AtomicU32},
     },
 };
 
@@ -155,6 +155,7 @@ pub struct Auth {
     denials: Denials,
     password_changes: Mutex<password::RecentChanges>,
     locked_down: AtomicBool,
+    seen_epoch: AtomicI64,
     limits: RwLock<Arc<PolicySet>>,
     instances: AtomicU32,
 }
@@ -170,6 +171,7 @@ impl Auth {
             denials: Denials::default(),
             password_changes: Mutex::default(),
             locked_down: AtomicBool::new(false),
+            seen_epoch: AtomicI64::new(0),
             limits: RwLock::new(settings.limits.clone()),
             instances: AtomicU32::new(1),
             settings: RwLock::new(Arc::new(settings)),

@@ -107,11 +107,7 @@ impl Checker<'_> {
             let message = format!("not set: tokens are issued for {}", self.config.server.public_url.as_str());
             self.warn(&key, &message, hint);
         } else if !self.config.server.public_url.is_https() && self.config.server.mode == Mode::Production {
-            self.warn(
-                &key,
-                "not https: tokens can be read on the way, and browsers drop the cookies",
-                "put a TLS proxy in front",
-            );
+            self.warn(&key, "not https: tokens can be read on the way", "put a TLS proxy in front");
         }
         if self.config.server.trusted_proxies.iter().any(|net| net.prefix_len() == 0) {
             let message = "everybody is trusted to tell any client address";

@@ -88,7 +88,7 @@ macro_rules! policies {
         /// The keys of the policies.
         pub(super) static LIMIT_KEYS: &[Key] = &[
             $(
-                key!($rate_name, $rate_field.rate: Rate = $rate, None, "How many in how long, or `off`."),
+                key!($rate_name, $rate_field.rate: Rate = $rate, None, "How many in how long."),
                 key!($rate_name, $rate_field.burst: u32 = $burst, Some(("1", "1000000")), "How many at once."),
             )+
             key!($ladder_name, $ladder_field.burst: u32 = $free, Some(("1", "84")), "Failures without a delay."),

@@ -72,21 +72,22 @@ sections! {
         Restart listen: SocketAddr = "127.0.0.1:8480";
         /// The address clients use: issuer of tokens and base of links. It is never taken from a request.
         Restart public_url: WebOrigin = "http://127.0.0.1:8480";
-        /// Proxies whose `client_ip_header`, `X-Request-Id` and `traceparent` are believed.
+        /// Proxies (addresses or networks) whose `client_ip_header` and `X-Request-Id` are believed.
         Live trusted_proxies: Vec<IpNet> = "";
         /// The header in which trusted proxies tell the client's address.
         Live client_ip_header: HeaderName = "x-forwarded-for";
         /// Largest request body.
         Restart body_limit: ByteSize = "16KiB" ["1KiB", "1MiB"];
-        /// Time for a connection's first byte, and for a whole request head.
+        /// Time for the first byte of a connection, and for a whole request head.
         Restart header_timeout: Span = "10s" ["50ms", "60s"];
-        /// How long a connection may stay idle between two requests; longer than the proxy's own time.
+        /// How long a connection may stay idle between two requests.
+        /// Make it longer than the proxy keeps idle connections.
         Restart keepalive_timeout: Span = "75s" ["50ms", "1h"];
         /// Connections at once.
         Restart max_connections: u32 = "4096" ["1", "1000000"];
         /// Connections at once from one network (/24, /48); trusted proxies are not counted.
         Restart max_connections_per_network: u32 = "64" ["1", "1000000"];
-        /// Other origins whose pages may call the API with credentials.
+        /// Other origins whose pages may call the API.
         Live cors_origins: Vec<WebOrigin> = "";
         /// Whether `/api/docs` is served.
         Later docs: bool = "false";
@@ -104,15 +105,16 @@ sections! {
         Restart read_groups: Vec<Group> = "authd-read";
         /// Groups whose members may fetch the metrics and nothing else.
         Later metrics_groups: Vec<Group> = "";
-        /// Whether the daemon's own uid counts as an administrator; `auto`: not under the system's service manager.
+        /// Whether the own user of the daemon counts as an administrator;
+        /// `auto`: not under the service manager of the system.
         Restart trust_own_uid: Auto<bool> = "auto";
     }
 
-    /// Where everything lasting is kept.
+    /// Where everything that lasts is kept.
     [database] Database {
         /// `sqlite:` (in the data directory), `sqlite:/file` or `postgres://user@host/database`.
         Restart url: DatabaseUrl = "sqlite:";
-        /// Connections of the pool.
+        /// Connections to PostgreSQL; SQLite has one writer and a few readers.
         Restart max_connections: u32 = "16" ["2", "1000"];
         /// How long a request waits for a connection.
         Restart acquire_timeout: Span = "500ms" ["10ms", "60s"];
@@ -132,7 +134,7 @@ sections! {
 
     /// Who may make an account.
     [registration] Registration {
-        /// Whether anybody may; else operators only.
+        /// Whether anybody may register; else accounts are made with `authctl user create`.
         Live open: bool = "true";
     }
 
@@ -142,7 +144,7 @@ sections! {
         Live min_length: u32 = "10" ["8", "64"];
         /// Most code points; longer passwords are refused, never cut.
         Live max_length: u32 = "256" ["64", "4096"];
-        /// Least zxcvbn score.
+        /// Least strength by the estimate of zxcvbn, 0 to 4.
         Live min_strength: u32 = "3" ["0", "4"];
         /// A file with further passwords to refuse, one a line.
         Restart blocklist: Option<PathBuf> = "";
@@ -154,9 +156,9 @@ sections! {
         Restart parallelism: u32 = "1" ["1", "16"];
         /// Threads that hash; `auto`: one for each processor.
         Restart workers: Auto<u32> = "auto" ["1", "256"];
-        /// Hashes that may wait.
+        /// Passwords that may wait to be hashed; beyond it requests are answered 503.
         Restart queue: u32 = "64" ["1", "65536"];
-        /// How long one may wait before the request is answered 503.
+        /// How long one may wait, before the request is answered 503.
         Restart wait: Span = "2s" ["10ms", "30s"];
         /// Earliest answer to a failed login; `auto`: what the slowest hash in use takes.
         Later failure_floor: Auto<Span> = "auto" ["0s", "10s"];
@@ -164,17 +166,17 @@ sections! {
 
     /// Access tokens.
     [token] Token {
-        /// Issuer; empty: `server.public_url`.
+        /// Claim `iss`; empty: `server.public_url`.
         Restart issuer: Option<String> = "";
-        /// Audience.
+        /// Claim `aud`, which verifiers must check.
         Restart audience: String = "authd";
-        /// Algorithm of new keys.
+        /// Algorithm of new signing keys: Ed25519, or P-256 for verifiers without it.
         Restart algorithm: KeyAlgorithm = "EdDSA";
-        /// Life of an access token.
+        /// Life of an access token. A verifier that only checks signatures accepts it for so long after a logout.
         Restart access_ttl: Span = "10m" ["1s", "24h"];
         /// What an access token is.
         Later strategy: Strategy = "jwt";
-        /// How far clocks of verifiers may be off.
+        /// How far the clocks of verifiers may be off.
         Restart clock_skew: Span = "60s" ["0s", "5m"];
     }
 
@@ -184,27 +186,28 @@ sections! {
         Live idle: Span = "14d" ["1s", "3650d"];
         /// Ends every session this long after its login.
         Live absolute: Span = "90d" ["1s", "3650d"];
-        /// Sessions an account may have.
+        /// Most sessions of one account.
         Live max_per_account: u32 = "50" ["1", "10000"];
-        /// What a login does when there are as many.
+        /// What a login does when there are as many: ends the least recently refreshed one, or is refused (409).
         Live on_limit: OnLimit = "evict-oldest";
-        /// How long a spent refresh token still gets the same answer (lost replies); 0 refuses at once.
+        /// How long a refresh whose reply was lost can be repeated with the same answer; 0s: not at all.
         Live grace: Span = "10s" ["0s", "60s"];
-        /// The same for calls with an `Idempotency-Key`.
+        /// The same for calls with an `Idempotency-Key`; 0s: not at all.
         Live keyed_grace: Span = "24h" ["0s", "7d"];
-        /// What a replay ends.
+        /// What a spent refresh token that comes back ends: its session, or every session of its account.
         Live on_replay: OnReplay = "session";
     }
 
-    /// Signing keys and the key that encrypts them.
+    /// Signing keys, and the key that encrypts them.
     [key] SigningKey {
         /// How often a new key starts to sign.
         Restart rotate_every: Span = "30d" ["1m", "3650d"];
-        /// How long a key is published before it signs.
+        /// How long a key is published before it signs, so that verifiers know it by then.
         Restart stage: Span = "24h" ["0s", "365d"];
-        /// How long verifiers may keep the key set.
+        /// How long verifiers may keep the key set (`Cache-Control: max-age`).
         Restart jwks_max_age: Span = "5m" ["0s", "24h"];
-        /// File with 32 bytes in base64 (`authd generate-key`); empty: the credential `kek`, else, with SQLite, a generated one.
+        /// File with the key-encryption key: 32 bytes in base64, as `authd generate-key` prints them, the same for all
+        /// instances. Empty: the credential `kek`; else, with SQLite only, a file that is made in the data directory.
         Restart encryption_key: Option<PathBuf> = "";
     }
 
@@ -222,19 +225,21 @@ sections! {
 
     /// The audit log.
     [audit] Audit {
-        /// Which refreshes write an event.
+        /// Which refreshes write an event: those from another network or device, retries and replays; or all.
         Restart refresh: AuditRefresh = "changes";
         /// How long events are kept.
         Later retention: Span = "400d" ["30d", "36500d"];
-        /// Where checkpoints are written; empty: `audit.anchor` in the data directory.
+        /// File that says how far the audit log has come, so that a restored database is noticed;
+        /// empty: `audit.anchor` in the data directory.
         Restart checkpoint_file: Option<PathBuf> = "";
     }
 
     /// The daemon's own log, on standard error.
     [log] Log {
-        /// Form of its lines.
+        /// Form of its lines; `auto`: the journal if standard error is connected to it, `pretty` on a terminal,
+        /// else `json`.
         Restart format: LogFormat = "auto";
-        /// How much is logged.
+        /// How much is logged. Passwords, tokens and bodies are not logged at any level.
         Live level: LogLevel = "info";
     }
 

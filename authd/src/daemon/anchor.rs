@@ -9,10 +9,12 @@ use tracing::{error, warn};
 
 /// Compares the database with the anchor and, unless it is older, moves the anchor.
 pub(super) async fn check(auth: &Auth, path: &Path) -> Result<(), StoreError> {
-    let seen = std::fs::read_to_string(path).ok().and_then(|text| text.parse().ok());
+    let file = path.to_owned();
+    let seen = off_thread(move || std::fs::read_to_string(file)).await.ok().and_then(|text| text.parse().ok());
     match auth.compare_with_anchor(seen).await? {
         Restored::No(anchor) if seen != Some(anchor) => {
-            if let Err(cause) = write(path, anchor) {
+            let file = path.to_owned();
+            if let Err(cause) = off_thread(move || write(&file, anchor)).await {
                 warn!(path = %path.display(), %cause, "the anchor cannot be written: a restored database would go unnoticed");
             }
         }
@@ -27,8 +29,13 @@ pub(super) async fn check(auth: &Auth, path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Disks can stall; the event loop must not wait for one.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
+}
+
 /// Written aside and renamed: the file is never half a line.
-pub(super) fn write(path: &Path, anchor: Anchor) -> io::Result<()> {
+fn write(path: &Path, anchor: Anchor) -> io::Result<()> {
     let draft = path.with_extension("anchor.new");
     let mut file = std::fs::File::create(&draft)?;
     file.write_all(anchor.to_string().as_bytes())?;

@@ -66,10 +66,10 @@ pub async fn run(start: Start) -> Result<(), StartError> {
     info!(address = %listen, listener = "public", "listening");
     Manager.ready(&format!("serving on {listen}"));
     say_how_to_operate(&config);
-    until_stopped(&daemon, &tasks).await
+    until_stopped(&daemon, &config, &tasks).await
 }
 
-async fn until_stopped(daemon: &Daemon, tasks: &Tasks) -> Result<(), StartError> {
+async fn until_stopped(daemon: &Daemon, config: &Config, tasks: &Tasks) -> Result<(), StartError> {
     let mut stop = tasks.stop();
     stop.wait().await;
     Manager.stopping();
@@ -87,6 +87,9 @@ async fn until_stopped(daemon: &Daemon, tasks: &Tasks) -> Result<(), StartError>
     }
     if let Err(fault) = daemon.auth.seal_events(1_000).await {
         warn!(%fault, "the last events are not sealed yet; the next start does it");
+    }
+    if let Err(fault) = check_anchor(daemon, config).await {
+        warn!(%fault, "the anchor is a few seconds behind");
     }
     if tokio::time::timeout(CLOSE_DEADLINE, daemon.close()).await.is_err() {
         warn!("storage did not close in time; nothing acknowledged is lost");

@@ -1,0 +1,56 @@
+//! authd(8): the command line from clap, the rest from a text beside this file.
+
+use super::Cli;
+use clap::CommandFactory as _;
+use std::{fmt::Write as _, io};
+
+const TAIL: &str = include_str!("man/authd.8.roff");
+
+/// What the generator writes before every part, once.
+const HEAD: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
+
+/// authd(8) in roff.
+///
+/// # Errors
+/// None in practice: it is written to memory.
+pub fn man_page() -> io::Result<String> {
+    let command = Cli::command().disable_help_subcommand(true).override_usage("authd [OPTIONS] [COMMAND]");
+    let man = clap_mangen::Man::new(command.clone()).section("8").manual("System Administration");
+    let mut page = HEAD.to_owned();
+    page += &part(|to| man.render_title(to))?;
+    page += &part(|to| man.render_name_section(to))?;
+    page += &part(|to| man.render_synopsis_section(to))?;
+    page += &part(|to| man.render_description_section(to))?;
+    page += &part(|to| man.render_options_section(to))?;
+    // Not the generator's list, which names a page for each command.
+    page += ".SH COMMANDS\n";
+    for command in command.get_subcommands() {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        let (name, about) = (escape(command.get_name()), escape(&about));
+        let _ = write!(page, ".TP\n.B {name}\n{about}.\n");
+    }
+    Ok(page + TAIL)
+}
+
+fn part(render: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> io::Result<String> {
+    let mut text = Vec::new();
+    render(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).replace(HEAD, ""))
+}
+
+fn escape(text: &str) -> String {
+    text.replace('-', "\\-").replace('\'', "\\(aq")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manual_names_every_command_and_exit_code() {
+        let page = man_page().unwrap();
+        for word in ["generate\\-key", "config\\-schema", "\n.B 69\n", "\n.B 78\n", "\\-\\-data\\-dir"] {
+            assert!(page.contains(word), "{word}\n{page}");
+        }
+    }
+}
