@@ -99,7 +99,7 @@ async fn the_cap_ends_never_refreshed_sessions_first(world: World) {
             assert!(!evicted.contains(&open[0].id) && evicted.len() == 1);
             continue;
         }
-        assert_eq!(evicted, [victim.clone()]);
+        assert_eq!(evicted, std::slice::from_ref(&victim));
         let gone = world.stores.sessions.find(&victim).await.unwrap().unwrap();
         assert_eq!((gone.state, gone.end_reason.as_deref()), (SessionState::Ended, Some("evicted")));
     }
