@@ -2,6 +2,7 @@
 
 use crate::{
     admin,
+    auth::Flush,
     config::Config,
     daemon::{Daemon, Ports, StartError, anchor, control::Running, parts},
     domain::audit::{Action, EventOutcome},
@@ -83,6 +84,9 @@ async fn until_stopped(daemon: &Daemon, config: &Config, tasks: &Tasks) -> Resul
     let left = tasks.finish(STOP_DEADLINE).await;
     if !left.is_empty() {
         warn!(tasks = left.join(" "), "cut off at the deadline");
+    }
+    if let Err(fault) = daemon.auth.flush_denials(Flush::All).await {
+        warn!(%fault, "refusals that were only counted are missing in the audit");
     }
     if let Err(fault) = note(daemon, Action::DaemonStopped, vec![("cause", cause.to_string())]).await {
         warn!(%fault, "the stop could not be recorded in the audit");
@@ -189,7 +193,7 @@ impl Reload for OnHangup {
         for problem in &reloaded.problems {
             error!(key = problem.key, file = problem.file, line = problem.line, "{}", problem.message);
         }
-        Manager.ready("serving");
+        Manager.ready(&format!("serving on {}", self.0.listen));
     }
 }
 
