@@ -335,6 +335,22 @@ on_both! {
     }
 }
 
+#[tokio::test]
+async fn wrong_passwords_end_a_session_also_after_it_has_changed_its_password() {
+    let daemon = Daemon::start(Options::sqlite()).await;
+    let client = daemon.client();
+    let stolen = client.register("ada@example.org").await;
+    client.change_password(&stolen.access, PASSWORD, OTHER).await.assert_status(204);
+    // A repeat of a change may come with the new password alone, so that is evaluated too, and counts.
+    for guess in ["basalt-orchid-58-rail", "cobalt-walnut-31-pier", "marble-thistle-77-cove"] {
+        let answer = client.change_password(&stolen.access, WRONG, guess).await;
+        answer.assert_refused(ErrorCode::InvalidCredentials);
+    }
+    client.profile(&stolen.access).await.assert_refused(ErrorCode::TokenInvalid);
+    client.try_refresh(&stolen.refresh).await.assert_refused(ErrorCode::TokenInvalid);
+    client.try_login("ada@example.org", OTHER).await.assert_status(200);
+}
+
 on_both! {
     async fn a_one_time_reset_works_once_and_ends_every_session(options) {
         let daemon = Daemon::start(options).await;

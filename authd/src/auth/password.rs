@@ -37,8 +37,13 @@ impl Auth {
         let event = self.event(caller, Action::PasswordChanged).by(Actor::User(bearer.account.to_string()));
         let event = event.about("user", bearer.account.as_str());
         // A client whose 204 got lost repeats with a password that is the current one no more (reliability §3).
-        if self.takes_as_repeat(&bearer.session) && self.is_password(bearer, &record, new.clone()).await? {
-            return Ok(());
+        if self.takes_as_repeat(&bearer.session) {
+            let evaluated = self.evaluate_in_session(bearer, &record, new.clone()).await?;
+            if evaluated.checked != Checked::Wrong {
+                return Ok(());
+            }
+            // Not the repeat; a guess like any other all the same.
+            self.end_if_exhausted(caller, bearer, evaluated.settled, &event).await?;
         }
         self.reauthenticate(caller, bearer, &record, current, event.clone()).await?;
         let Some(expected) = record.password else { return Err(Refusal::InvalidCredentials) };
@@ -46,11 +51,12 @@ impl Auth {
         self.note_change(&bearer.session);
         let change = Break::ChangePassword { expected, new: hash, keep: bearer.session.clone() };
         match self.parts.accounts.break_sessions(&bearer.account, change, event).await? {
-            Broken::Done(ended) => {
-                self.revoked.add(&ended, self.forget_ms());
+            Broken::Done(revoked) => {
+                self.revoked.add(&revoked.over, self.forget_ms());
                 Ok(())
             }
             Broken::Changed | Broken::Missing => Err(Refusal::InvalidCredentials),
+            Broken::SessionOver => Err(Refusal::TokenInvalid),
         }
     }
 
@@ -63,10 +69,17 @@ impl Auth {
         let event = self.event(caller, Action::UserDeleted).by(Actor::User(bearer.account.to_string()));
         let event = event.about("user", bearer.account.as_str());
         self.reauthenticate(caller, bearer, &record, password, event.clone()).await?;
-        if let Broken::Done(ended) = self.parts.accounts.break_sessions(&bearer.account, Break::Delete, event).await? {
-            self.revoked.add(&ended, self.forget_ms());
+        let Some(expected) = record.password else { return Err(Refusal::InvalidCredentials) };
+        let change = Break::DeleteOwn { expected, session: bearer.session.clone() };
+        match self.parts.accounts.break_sessions(&bearer.account, change, event).await? {
+            Broken::Done(revoked) => {
+                self.revoked.add(&revoked.over, self.forget_ms());
+                Ok(())
+            }
+            Broken::Missing => Ok(()),
+            Broken::Changed => Err(Refusal::InvalidCredentials),
+            Broken::SessionOver => Err(Refusal::TokenInvalid),
         }
-        Ok(())
     }
 
     async fn record_of(&self, bearer: &Bearer) -> Result<LoginRecord, Refusal> {
@@ -94,16 +107,26 @@ impl Auth {
         if evaluated.checked != Checked::Wrong {
             return Ok(());
         }
+        self.end_if_exhausted(caller, bearer, evaluated.settled, &event).await?;
         self.parts.audit.append(vec![event.denied("credentials")]).await?;
-        if evaluated.settled == Settled::Exhausted {
-            let filter = SessionFilter { id: Some(bearer.session.clone()), ..SessionFilter::default() };
-            self.end_sessions(caller, &bearer.account, filter, EndReason::ReauthFailures).await?;
-        }
         Err(Refusal::InvalidCredentials)
     }
 
-    async fn is_password(&self, bearer: &Bearer, record: &LoginRecord, password: Password) -> Result<bool, Refusal> {
-        Ok(self.evaluate_in_session(bearer, record, password).await?.checked != Checked::Wrong)
+    /// Ends the session with the last failure that `reauth.session` allows, before anything else can fail.
+    async fn end_if_exhausted(
+        &self,
+        caller: &Caller,
+        bearer: &Bearer,
+        settled: Settled,
+        event: &Event,
+    ) -> Result<(), Refusal> {
+        if settled != Settled::Exhausted {
+            return Ok(());
+        }
+        let filter = SessionFilter { id: Some(bearer.session.clone()), ..SessionFilter::default() };
+        self.end_sessions(caller, &bearer.account, filter, EndReason::ReauthFailures).await?;
+        self.parts.audit.append(vec![event.clone().denied("credentials")]).await?;
+        Err(Refusal::InvalidCredentials)
     }
 
     async fn evaluate_in_session(

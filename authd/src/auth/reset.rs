@@ -35,8 +35,8 @@ impl Auth {
         let password = self.parts.hasher.hash(new).await?;
         let event = event.by(Actor::User(account.to_string())).about("user", account.as_str());
         let redeemed = self.parts.accounts.redeem_reset(hash, password, event).await?;
-        let (account, ended) = redeemed.ok_or(Refusal::TokenInvalid)?;
-        self.revoked.add(&ended, self.forget_ms());
+        let (account, revoked) = redeemed.ok_or(Refusal::TokenInvalid)?;
+        self.revoked.add(&revoked.over, self.forget_ms());
         self.forget_failures(&account).await;
         Ok(())
     }
