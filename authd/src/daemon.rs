@@ -141,7 +141,6 @@ impl Daemon {
     }
 
     /// The public API.
-    #[must_use]
     pub fn router(&self) -> axum::Router {
         let parts = &self.auth.parts;
         http::router(HttpState {

@@ -3,7 +3,7 @@
 use hyper::HeaderMap;
 use serde_json::json;
 use shared::{
-    admin::{Empty, limit, user},
+    admin::{Empty, audit::Outcome, limit, user},
     error::ErrorCode,
 };
 use tests::{
@@ -103,6 +103,22 @@ on_both! {
         answers.iter().find(|answer| answer.status == 429).unwrap().assert_refused(ErrorCode::RateLimited);
         // The right password has to wait too: its owner comes from an unknown device.
         client.try_login("ada@example.org", PASSWORD).await.assert_refused(ErrorCode::RateLimited);
+    }
+}
+
+on_both! {
+    async fn a_flood_of_limited_logins_is_one_event_at_once_and_one_that_counts_the_rest(options) {
+        let mut daemon = Daemon::start(options).await;
+        let client = daemon.client();
+        let ada = client.register("ada@example.org").await;
+        let answers = together(40, |_| async move { client.try_login("ada@example.org", WRONG).await }).await;
+        let limited = answers.iter().filter(|answer| answer.status == 429).count();
+        daemon.restart().await;
+        let denied = daemon.admin().events_about("login.denied", &ada.user).await;
+        let about_limit: Vec<_> =
+            denied.iter().filter(|event| event.reason.as_deref() == Some("login.account")).collect();
+        let counted = about_limit.iter().find_map(|event| event.detail["count"].as_str());
+        assert_eq!((about_limit.len(), counted), (2, Some((limited - 1).to_string().as_str())), "{denied:?}");
     }
 }
 
@@ -349,6 +365,25 @@ async fn wrong_passwords_end_a_session_also_after_it_has_changed_its_password() 
     client.profile(&stolen.access).await.assert_refused(ErrorCode::TokenInvalid);
     client.try_refresh(&stolen.refresh).await.assert_refused(ErrorCode::TokenInvalid);
     client.try_login("ada@example.org", OTHER).await.assert_status(200);
+}
+
+on_both! {
+    async fn wrong_passwords_count_and_end_the_session_also_after_a_change_in_it(options) {
+        let daemon = Daemon::start(options).await;
+        let client = daemon.client();
+        let mine = client.register("ada@example.org").await;
+        client.change_password(&mine.access, PASSWORD, OTHER).await.assert_status(204);
+        // Both are tried: one as the current password, one as that of a repeat whose answer got lost.
+        for _ in 0..3 {
+            let answer = client.change_password(&mine.access, WRONG, "basalt-orchid-58-rail").await;
+            answer.assert_refused(ErrorCode::InvalidCredentials);
+        }
+        client.verify(&mine.access).await.assert_status(401);
+        client.try_refresh(&mine.refresh).await.assert_refused(ErrorCode::TokenInvalid);
+        let events = daemon.admin().events_about("password.changed", &mine.user).await;
+        let denied = events.iter().filter(|event| event.outcome == Outcome::Denied).count();
+        assert_eq!((events.len(), denied), (4, 3), "{events:?}");
+    }
 }
 
 on_both! {

@@ -1,10 +1,5 @@
 //! The harness of the tests: real daemons, real databases, clients for every surface, and a reader of the source tree.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a harness that cannot go on fails its test on the spot"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "a harness that cannot go on fails its test on the spot")]
 #![expect(
     clippy::disallowed_methods,
     reason = "tests look at the machine's clock and let tasks end with their runtime"
@@ -15,6 +10,7 @@ pub mod client;
 pub mod clock;
 pub mod ctl;
 pub mod daemon;
+pub mod inprocess;
 pub mod jwt;
 pub mod options;
 pub mod own_key;

@@ -40,7 +40,6 @@ use serve::Gate;
 use shared::admin::{config as config_calls, daemon as daemon_calls, key as key_calls};
 use socket::{Bound, Entry};
 use std::{os::unix::net::UnixListener, path::PathBuf, sync::Arc};
-use witness::Reported;
 
 /// Where the sockets are and who may use them.
 #[derive(Debug, Clone)]
@@ -92,7 +91,6 @@ pub(crate) struct Admin {
     pub(crate) auth: Arc<Auth>,
     pub(crate) control: Arc<dyn Control>,
     pub(crate) tasks: Arc<Tasks>,
-    pub(crate) reported: Reported,
 }
 
 impl Admin {
@@ -154,7 +152,7 @@ pub fn start(
         own_uid: nix::unistd::geteuid().as_raw(),
         own: OwnUid::of(options.trust_own_uid, peer::is_system_service()),
     };
-    let admin = Arc::new(Admin { auth, control, tasks: tasks.clone(), reported: Reported::default() });
+    let admin = Arc::new(Admin { auth, control, tasks: tasks.clone() });
     let app = router(admin.clone());
     let doors = [
         (Door::Admin, &options.admin_socket, inherited.0, admin_gids.first()),

@@ -1,14 +1,14 @@
 //! Reading the audit, which is itself audited; and events of the daemon and of refused operators.
 
-use crate::auth::{Auth, Operator, OperatorRefusal, operator::coarse_network};
+use crate::auth::{Auth, Operator, OperatorRefusal, denial::Noted, operator::coarse_network};
 use crate::domain::{
-    audit::{Action, Actor, Event, EventFilter, EventOutcome, StoredEvent},
+    audit::{Action, Event, EventFilter, EventOutcome, StoredEvent},
     page::{Page, PageRequest},
     store_error::StoreError,
 };
 
 impl Auth {
-    /// Events, newest first. The read is recorded, once per caller and minute.
+    /// Events, newest first. The read is recorded.
     ///
     /// # Errors
     /// [`OperatorRefusal`].
@@ -39,23 +39,22 @@ impl Auth {
         Ok(self.parts.audit.head().await?)
     }
 
-    /// Records that an operator reads the audit, once per caller and minute.
+    /// Records that an operator reads the audit; further reads of a minute are counted into one event.
     ///
     /// # Errors
     /// [`OperatorRefusal::Storage`]: what cannot be recorded is not shown.
     pub async fn note_audit_read(&self, operator: &Operator, how: &str) -> Result<(), OperatorRefusal> {
-        let event = self.operator_event(operator, Action::AuditRead).about("audit", how);
-        let event = Event { reason: Some(format!("uid {}", operator.uid)), ..event };
-        Ok(self.note_denial(event).await?)
+        self.note_denial(self.operator_event(operator, Action::AuditRead).about("audit", how)).await?;
+        Ok(())
     }
 
-    /// Records somebody who was refused on a socket.
+    /// Records somebody who was refused on a socket; whether it was written at once and not only counted.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn note_refused_peer(&self, operator: &Operator, socket: &str, why: &str) -> Result<(), StoreError> {
+    pub async fn note_refused_peer(&self, operator: &Operator, socket: &str, why: &str) -> Result<bool, StoreError> {
         let event = self.operator_event(operator, Action::AdminRefused).about("socket", socket).denied(why);
-        self.parts.audit.append(vec![event]).await
+        Ok(self.note_denial(event).await? == Noted::Written)
     }
 
     /// Records a step of the daemon's life or a reload.
@@ -73,8 +72,7 @@ impl Auth {
             Some(operator) => self.operator_event(operator, action),
             None => self.job_event("daemon", action),
         };
-        let actor = if by.is_some() { event.actor.clone() } else { Actor::Job("daemon") };
-        let event = Event { outcome, detail, actor, ..event }.about("daemon", env!("CARGO_PKG_VERSION"));
+        let event = Event { outcome, detail, ..event }.about("daemon", env!("CARGO_PKG_VERSION"));
         self.parts.audit.append(vec![event]).await
     }
 

@@ -1,79 +1,279 @@
-//! Refusals in the audit without a flood: the first of a kind in a minute is written, the rest are counted into the next.
+//! Refusals in the audit without a flood: the first of a kind in a minute is written at once, the rest of that minute
+//! are counted and written as one event when it is over. None is lost.
 
-use crate::auth::{Auth, Refusal};
-use crate::domain::audit::Event;
+use crate::{
+    auth::Auth,
+    domain::{
+        audit::{Actor, Event},
+        store_error::StoreError,
+    },
+};
+use shared::id::EventId;
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 const WINDOW_MS: i64 = 60_000;
-/// Kinds kept apart at once; beyond it the oldest windows are closed without their count.
+/// Kinds kept apart at once, about 500 bytes each; beyond it they are told apart by action and reason only.
 const MAX_KINDS: usize = 10_000;
 
-/// Counts refusals by kind: action, reason and network.
+/// Counts refusals by kind.
 #[derive(Debug, Default)]
-pub struct Denials(Mutex<HashMap<String, Window>>);
+pub(super) struct Denials(Mutex<HashMap<String, Window>>);
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Window {
     since_ms: i64,
-    more: u64,
+    counted: Option<Counted>,
+}
+
+/// Refusals that were counted: the last of them stands for all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Counted {
+    last: Event,
+    count: u64,
+}
+
+/// What is to be written now for one kind.
+#[derive(Debug, PartialEq, Eq)]
+struct Due {
+    kind: String,
+    counted: Option<Counted>,
+    first: Option<Event>,
+}
+
+/// Which counted refusals are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flush {
+    /// Those of minutes that are over.
+    Closed,
+    /// All: the daemon stops.
+    All,
+}
+
+/// What became of a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// It was written.
+    Written,
+    /// It was counted; the count is written when its minute is over.
+    Counted,
+}
+
+impl Window {
+    fn is_open(&self, now_ms: i64) -> bool {
+        // Requests that began at the same time are refused in any order.
+        (-WINDOW_MS..WINDOW_MS).contains(&now_ms.saturating_sub(self.since_ms))
+    }
+
+    fn count(&mut self, more: Counted) {
+        let before = self.counted.as_ref().map_or(0, |counted| counted.count);
+        self.counted = Some(Counted { count: before.saturating_add(more.count), ..more });
+    }
+}
+
+impl Due {
+    /// The events to write. What was counted gets a new id each time: after an unknown outcome it may be there already,
+    /// and is then there twice rather than in the way of everything after it.
+    fn events(&self, new_id: impl Fn(i64) -> EventId) -> Vec<Event> {
+        let counted = self.counted.clone().map(|Counted { last, count }| {
+            let id = new_id(last.at_ms);
+            Event { id, ..last }.with("count", count)
+        });
+        counted.into_iter().chain(self.first.clone()).collect()
+    }
 }
 
 impl Denials {
-    /// Whether to write this one, and how many like it came since the last that was written.
-    fn admit(&self, kind: String, now_ms: i64) -> Option<u64> {
-        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kinds.len() >= MAX_KINDS {
-            kinds.retain(|_, window| now_ms - window.since_ms < WINDOW_MS);
-        }
-        if kinds.len() >= MAX_KINDS {
-            kinds.clear();
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Window>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What to write for this refusal; `None`: it is counted.
+    fn admit(&self, event: Event) -> Option<Due> {
+        let (mut kinds, now_ms) = (self.lock(), event.at_ms);
+        let mut kind = kind_of(&event);
+        if kinds.len() >= MAX_KINDS && !kinds.contains_key(&kind) {
+            kinds.retain(|_, window| window.counted.is_some() || window.is_open(now_ms));
+            if kinds.len() >= MAX_KINDS {
+                kind = coarse_kind_of(&event);
+            }
         }
         match kinds.get_mut(&kind) {
-            Some(window) if (0..WINDOW_MS).contains(&(now_ms - window.since_ms)) => {
-                window.more += 1;
+            Some(window) if window.is_open(now_ms) => {
+                window.count(Counted { last: event, count: 1 });
                 None
             }
             Some(window) => {
-                let more = window.more;
-                *window = Window { since_ms: now_ms, more: 0 };
-                Some(more)
+                window.since_ms = now_ms;
+                Some(Due { kind, counted: window.counted.take(), first: Some(event) })
             }
             None => {
-                kinds.insert(kind, Window { since_ms: now_ms, more: 0 });
-                Some(0)
+                kinds.insert(kind.clone(), Window { since_ms: now_ms, counted: None });
+                Some(Due { kind, counted: None, first: Some(event) })
             }
+        }
+    }
+
+    /// Counted refusals that are due; their windows are forgotten.
+    fn take(&self, which: Flush, now_ms: i64) -> Vec<Due> {
+        let mut due = Vec::new();
+        self.lock().retain(|kind, window| {
+            if which == Flush::Closed && window.is_open(now_ms) {
+                return true;
+            }
+            if let Some(counted) = window.counted.take() {
+                due.push(Due { kind: kind.clone(), counted: Some(counted), first: None });
+            }
+            false
+        });
+        due
+    }
+
+    /// What could not be written: counts come back, and the next refusal of the kind is written again.
+    fn give_back(&self, due: Due) {
+        let mut kinds = self.lock();
+        let window = kinds.entry(due.kind).or_insert(Window { since_ms: i64::MIN, counted: None });
+        window.since_ms = i64::MIN;
+        if let Some(counted) = due.counted {
+            window.count(counted);
         }
     }
 }
 
+/// One kind: the same refusal of the same caller from the same network about the same thing.
+fn kind_of(event: &Event) -> String {
+    let network = event.network.as_ref().map_or("", |network| network.as_str());
+    let target = event.target.as_ref().map_or("", |target| target.id.as_str());
+    let actor = match &event.actor {
+        Actor::Anonymous => String::new(),
+        Actor::User(id) => id.clone(),
+        Actor::Operator { uid, .. } => format!("uid {uid}"),
+        Actor::Job(name) => (*name).to_owned(),
+    };
+    format!("{}|{network}|{actor}|{target}", coarse_kind_of(event))
+}
+
+fn coarse_kind_of(event: &Event) -> String {
+    format!("{}|{}", event.action.as_str(), event.reason.as_deref().unwrap_or_default())
+}
+
 impl Auth {
-    /// Writes a refusal that can come in floods.
+    /// Writes or counts a refusal that can come in floods. Its target must not be the caller's to choose freely.
     ///
     /// # Errors
-    /// [`Refusal::Storage`]: a refusal that cannot be recorded is answered 503.
-    pub(super) async fn note_denial(&self, event: Event) -> Result<(), Refusal> {
-        let network = event.network.as_ref().map_or("", |network| network.as_str());
-        let kind = format!("{}|{}|{network}", event.action.as_str(), event.reason.as_deref().unwrap_or_default());
-        let Some(more) = self.denials.admit(kind, event.at_ms) else { return Ok(()) };
-        let event = if more > 0 { event.with("more_since_last", more) } else { event };
-        Ok(self.parts.audit.append(vec![event]).await?)
+    /// [`StoreError`]: a refusal that cannot be recorded is answered 503.
+    pub(super) async fn note_denial(&self, event: Event) -> Result<Noted, StoreError> {
+        let Some(due) = self.denials.admit(event) else { return Ok(Noted::Counted) };
+        self.write_due(vec![due]).await.map(|()| Noted::Written)
+    }
+
+    /// Writes refusals that were counted.
+    ///
+    /// # Errors
+    /// [`StoreError`]; they stay counted.
+    pub async fn flush_denials(&self, which: Flush) -> Result<(), StoreError> {
+        let due = self.denials.take(which, self.now_ms());
+        if due.is_empty() { Ok(()) } else { self.write_due(due).await }
+    }
+
+    async fn write_due(&self, due: Vec<Due>) -> Result<(), StoreError> {
+        let new_id = |at_ms| EventId::new(at_ms, self.id_entropy());
+        let events = due.iter().flat_map(|due| due.events(new_id)).collect();
+        let written = self.parts.audit.append(events).await;
+        if written.is_err() {
+            due.into_iter().for_each(|due| self.denials.give_back(due));
+        }
+        written
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{
+        audit::{Action, EventOutcome},
+        session::Network,
+    };
+
+    fn id(at_ms: i64) -> EventId {
+        EventId::new(at_ms, [1; 10])
+    }
+
+    fn refusal(target: &str, at_ms: i64) -> Event {
+        let event = Event {
+            id: id(at_ms),
+            at_ms,
+            action: Action::LoginDenied,
+            outcome: EventOutcome::Ok,
+            reason: None,
+            actor: Actor::Anonymous,
+            target: None,
+            network: Some(Network::stored("192.0.2.0/24".to_owned())),
+            device: None,
+            request_id: None,
+            detail: Vec::new(),
+        };
+        event.about("user", target).denied("login.account")
+    }
 
     #[test]
-    fn one_refusal_of_a_kind_is_written_a_minute_with_the_count_of_the_rest() {
+    fn the_first_of_a_kind_is_written_and_the_rest_of_its_minute_is_counted() {
         let denials = Denials::default();
-        assert_eq!(denials.admit("a".into(), 0), Some(0));
-        assert_eq!(denials.admit("a".into(), 1), None);
-        assert_eq!(denials.admit("a".into(), 59_999), None);
-        assert_eq!(denials.admit("b".into(), 59_999), Some(0));
-        assert_eq!(denials.admit("a".into(), 60_000), Some(2));
+        assert_eq!(denials.admit(refusal("ada", 0)).unwrap().events(id), [refusal("ada", 0)]);
+        assert_eq!(denials.admit(refusal("ada", -1)), None);
+        assert_eq!(denials.admit(refusal("ada", 59_999)), None);
+        assert!(denials.admit(refusal("bob", 59_999)).is_some(), "another account is another kind");
+        let due = denials.admit(refusal("ada", 60_000)).unwrap();
+        assert_eq!(due.events(id), [refusal("ada", 59_999).with("count", 2), refusal("ada", 60_000)]);
+    }
+
+    #[test]
+    fn a_flood_that_ends_is_written_when_its_minute_is_over() {
+        let denials = Denials::default();
+        for at_ms in 0..100 {
+            denials.admit(refusal("ada", at_ms));
+        }
+        assert_eq!(denials.take(Flush::Closed, 59_999), []);
+        let due = denials.take(Flush::Closed, 60_000);
+        assert_eq!(
+            due.iter().flat_map(|due| due.events(id)).collect::<Vec<_>>(),
+            [refusal("ada", 99).with("count", 99)]
+        );
+        assert_eq!(denials.take(Flush::All, 60_000), []);
+    }
+
+    #[test]
+    fn a_stop_writes_what_is_counted_so_far() {
+        let denials = Denials::default();
+        denials.admit(refusal("ada", 0));
+        denials.admit(refusal("ada", 1));
+        assert_eq!(denials.take(Flush::All, 2).len(), 1);
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_counted_on_and_the_next_refusal_is_written() {
+        let denials = Denials::default();
+        let due = denials.admit(refusal("ada", 0)).unwrap();
+        denials.give_back(due);
+        assert!(denials.admit(refusal("ada", 1)).is_some());
+        denials.admit(refusal("ada", 2));
+        for due in denials.take(Flush::Closed, 61_000) {
+            denials.give_back(due);
+        }
+        let due = denials.admit(refusal("ada", 61_001)).unwrap();
+        assert_eq!(due.events(id), [refusal("ada", 2).with("count", 1), refusal("ada", 61_001)]);
+    }
+
+    #[test]
+    fn more_kinds_than_are_kept_apart_share_one_and_lose_no_count() {
+        let denials = Denials::default();
+        for account in 0..MAX_KINDS + 5 {
+            denials.admit(refusal(&account.to_string(), 0));
+        }
+        let counted: u64 =
+            denials.take(Flush::All, 1).iter().filter_map(|due| due.counted.as_ref()).map(|c| c.count).sum();
+        assert_eq!(counted, 4, "the first beyond is written, the others are counted together");
     }
 }

@@ -2,10 +2,25 @@
 
 use crate::auth::{Auth, Refusal};
 use crate::domain::{
+    audit::Event,
     ladder::Outcome,
     limit::{LimitKey, PolicyName, Reserved, Settled},
     password::{Against, Checked, HashError, Password},
 };
+
+/// A password to evaluate.
+pub(super) struct Evaluation<'a> {
+    /// Under which policy.
+    pub(super) policy: PolicyName,
+    /// And key.
+    pub(super) key: LimitKey,
+    /// What was given.
+    pub(super) password: Password,
+    /// What it must match.
+    pub(super) against: Against,
+    /// What is refused when a limit refuses, for the audit.
+    pub(super) event: &'a Event,
+}
 
 /// What an evaluation found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,20 +32,20 @@ pub(super) struct Evaluated {
 }
 
 impl Auth {
-    /// Evaluates `password` under `policy` and `key`. Every password evaluation of the daemon passes here.
+    /// Evaluates a password. Every password evaluation of the daemon passes here. Refusals by a limit are recorded here,
+    /// wrong passwords by the caller, who knows what they were for.
     ///
     /// # Errors
-    /// [`Refusal::RateLimited`] or [`Refusal::Overloaded`]; nothing was evaluated then.
-    pub(super) async fn evaluate(
-        &self,
-        policy: PolicyName,
-        key: LimitKey,
-        password: Password,
-        against: Against,
-    ) -> Result<Evaluated, Refusal> {
+    /// [`Refusal::RateLimited`] or [`Refusal::Overloaded`]; nothing was evaluated then. [`Refusal::Storage`] when the
+    /// refusal cannot be recorded.
+    pub(super) async fn evaluate(&self, evaluation: Evaluation<'_>) -> Result<Evaluated, Refusal> {
+        let Evaluation { policy, key, password, against, event } = evaluation;
         let place = match self.parts.limiter.reserve(policy, key, self.settings().wait_ms).await {
             Reserved::Place(place) => place,
-            Reserved::Denied { retry_after_ms } => return Err(Refusal::RateLimited { retry_after_ms }),
+            Reserved::Denied { retry_after_ms } => {
+                self.note_denial(event.clone().denied(policy.as_str())).await?;
+                return Err(Refusal::RateLimited { retry_after_ms });
+            }
             Reserved::Overloaded => return Err(Refusal::Overloaded),
         };
         let checked = match self.parts.hasher.check(password, against).await {
@@ -44,6 +59,12 @@ impl Auth {
         let outcome = if checked == Checked::Wrong { Outcome::Failed } else { Outcome::Succeeded };
         let settled = self.parts.limiter.settle(place, outcome).await;
         Ok(Evaluated { checked, settled })
+    }
+
+    /// Records a wrong password, then refuses it.
+    pub(super) async fn refuse_password(&self, event: Event) -> Refusal {
+        let recorded = self.parts.audit.append(vec![event.denied("credentials")]).await;
+        recorded.map_or_else(Refusal::from, |()| Refusal::InvalidCredentials)
     }
 
     /// The key by which attempts on a name that no account has are counted: one of 2^18 buckets with the thresholds

@@ -1,6 +1,6 @@
 //! Login: the whole policy, from top to bottom.
 
-use crate::auth::{Auth, Caller, Refusal, Tokens, grant::Grant};
+use crate::auth::{Auth, Caller, Refusal, Tokens, evaluate::Evaluation, grant::Grant};
 use crate::domain::{
     account::LoginRecord,
     audit::{Action, Actor, Event},
@@ -40,18 +40,11 @@ impl Auth {
             // Never what was typed: people put passwords into the wrong field.
             None => event.about("identifier", key.as_str()),
         };
-        let evaluated = self.evaluate(PolicyName::LoginAccount, key, attempt.password.clone(), against).await;
-        let checked = match evaluated {
-            Ok(evaluated) => evaluated.checked,
-            Err(refusal @ Refusal::RateLimited { .. }) => {
-                self.note_denial(event.denied("login.account")).await?;
-                return Err(refusal);
-            }
-            Err(refusal) => return Err(refusal),
-        };
+        let policy = PolicyName::LoginAccount;
+        let password = attempt.password.clone();
+        let checked = self.evaluate(Evaluation { policy, key, password, against, event: &event }).await?.checked;
         let (Some(record), Checked::Right | Checked::RightButOutdated) = (record, checked) else {
-            self.parts.audit.append(vec![event.denied("credentials")]).await?;
-            return Err(Refusal::InvalidCredentials);
+            return Err(self.refuse_password(event).await);
         };
         let tokens = self.open_session(caller, &record).await?;
         if checked == Checked::RightButOutdated {

@@ -20,7 +20,7 @@ mod revoked;
 mod session;
 mod user;
 
-pub use denial::Denials;
+pub use denial::Flush;
 pub use grant::{Bearer, Tokens};
 pub use key::{KeyRotation, RotationPace};
 pub use limit::LimitChange;
@@ -152,7 +152,7 @@ pub struct Auth {
     pub(crate) parts: Parts,
     settings: RwLock<Arc<Settings>>,
     revoked: RevokedSet,
-    denials: Denials,
+    denials: denial::Denials,
     password_changes: Mutex<password::RecentChanges>,
     locked_down: AtomicBool,
     seen_epoch: AtomicI64,
@@ -168,7 +168,7 @@ impl Auth {
         Self {
             parts,
             revoked: RevokedSet::default(),
-            denials: Denials::default(),
+            denials: denial::Denials::default(),
             password_changes: Mutex::default(),
             locked_down: AtomicBool::new(false),
             seen_epoch: AtomicI64::new(0),

@@ -1,6 +1,6 @@
 //! Changing a password and deleting an account: both ask for the password again, inside a session.
 
-use crate::auth::{Auth, Bearer, Caller, Refusal, evaluate::Evaluated};
+use crate::auth::{Auth, Bearer, Caller, Refusal, evaluate::Evaluation};
 use crate::domain::{
     account::{Account, Break, Broken, LoginRecord},
     audit::{Action, Actor, Event},
@@ -16,8 +16,16 @@ use std::{collections::HashMap, sync::PoisonError};
 const REPEAT_MS: i64 = 600_000;
 const MAX_REPEATS: usize = 10_000;
 
-/// Sessions that tried to change their password a moment ago, and when.
+/// Sessions that changed their password a moment ago, or tried to, and when.
 pub(super) type RecentChanges = HashMap<SessionId, i64>;
+
+/// Who proves to know a password once more, and what for.
+#[derive(Clone, Copy)]
+struct Proof<'a> {
+    bearer: &'a Bearer,
+    record: &'a LoginRecord,
+    event: &'a Event,
+}
 
 impl Auth {
     /// Replaces the bearer's password; every other session and device of the account ends.
@@ -36,26 +44,23 @@ impl Auth {
         self.judge_for(&new, &record.account).await?;
         let event = self.event(caller, Action::PasswordChanged).by(Actor::User(bearer.account.to_string()));
         let event = event.about("user", bearer.account.as_str());
-        // A client whose 204 got lost repeats with a password that is the current one no more (reliability §3).
-        if self.takes_as_repeat(&bearer.session) {
-            let evaluated = self.evaluate_in_session(bearer, &record, new.clone()).await?;
-            if evaluated.checked != Checked::Wrong {
-                return Ok(());
-            }
-            // Not the repeat; a guess like any other all the same.
-            self.end_if_exhausted(caller, bearer, evaluated.settled, &event).await?;
+        let proof = Proof { bearer, record: &record, event: &event };
+        if !self.proves(caller, proof, current).await? {
+            // A client whose 204 got lost repeats with a password that is the current one no more (reliability §3).
+            let is_repeat = self.takes_as_repeat(&bearer.session) && self.proves(caller, proof, new).await?;
+            return if is_repeat { Ok(()) } else { Err(self.refuse_password(event).await) };
         }
-        self.reauthenticate(caller, bearer, &record, current, event.clone()).await?;
         let Some(expected) = record.password else { return Err(Refusal::InvalidCredentials) };
         let hash = self.parts.hasher.hash(new).await?;
         self.note_change(&bearer.session);
         let change = Break::ChangePassword { expected, new: hash, keep: bearer.session.clone() };
-        match self.parts.accounts.break_sessions(&bearer.account, change, event).await? {
+        match self.parts.accounts.break_sessions(&bearer.account, change, event.clone()).await? {
             Broken::Done(revoked) => {
                 self.revoked.add(&revoked.over, self.forget_ms());
                 Ok(())
             }
-            Broken::Changed | Broken::Missing => Err(Refusal::InvalidCredentials),
+            // Somebody was faster: what was proven is the password no more, or the session is over.
+            Broken::Changed | Broken::Missing => Err(self.refuse_password(event).await),
             Broken::SessionOver => Err(Refusal::TokenInvalid),
         }
     }
@@ -68,16 +73,18 @@ impl Auth {
         let record = self.record_of(bearer).await?;
         let event = self.event(caller, Action::UserDeleted).by(Actor::User(bearer.account.to_string()));
         let event = event.about("user", bearer.account.as_str());
-        self.reauthenticate(caller, bearer, &record, password, event.clone()).await?;
+        if !self.proves(caller, Proof { bearer, record: &record, event: &event }, password).await? {
+            return Err(self.refuse_password(event).await);
+        }
         let Some(expected) = record.password else { return Err(Refusal::InvalidCredentials) };
         let change = Break::DeleteOwn { expected, session: bearer.session.clone() };
-        match self.parts.accounts.break_sessions(&bearer.account, change, event).await? {
+        match self.parts.accounts.break_sessions(&bearer.account, change, event.clone()).await? {
             Broken::Done(revoked) => {
                 self.revoked.add(&revoked.over, self.forget_ms());
                 Ok(())
             }
             Broken::Missing => Ok(()),
-            Broken::Changed => Err(Refusal::InvalidCredentials),
+            Broken::Changed => Err(self.refuse_password(event).await),
             Broken::SessionOver => Err(Refusal::TokenInvalid),
         }
     }
@@ -94,51 +101,19 @@ impl Auth {
         self.judge(password, &email, username.as_ref()).await
     }
 
-    /// Checks the password inside a session; the last failure that `reauth.session` allows ends the session.
-    async fn reauthenticate(
-        &self,
-        caller: &Caller,
-        bearer: &Bearer,
-        record: &LoginRecord,
-        password: Password,
-        event: Event,
-    ) -> Result<(), Refusal> {
-        let evaluated = self.evaluate_in_session(bearer, record, password).await?;
-        if evaluated.checked != Checked::Wrong {
-            return Ok(());
-        }
-        self.end_if_exhausted(caller, bearer, evaluated.settled, &event).await?;
-        self.parts.audit.append(vec![event.denied("credentials")]).await?;
-        Err(Refusal::InvalidCredentials)
-    }
-
-    /// Ends the session with the last failure that `reauth.session` allows, before anything else can fail.
-    async fn end_if_exhausted(
-        &self,
-        caller: &Caller,
-        bearer: &Bearer,
-        settled: Settled,
-        event: &Event,
-    ) -> Result<(), Refusal> {
-        if settled != Settled::Exhausted {
-            return Ok(());
-        }
-        let filter = SessionFilter { id: Some(bearer.session.clone()), ..SessionFilter::default() };
-        self.end_sessions(caller, &bearer.account, filter, EndReason::ReauthFailures).await?;
-        self.parts.audit.append(vec![event.clone().denied("credentials")]).await?;
-        Err(Refusal::InvalidCredentials)
-    }
-
-    async fn evaluate_in_session(
-        &self,
-        bearer: &Bearer,
-        record: &LoginRecord,
-        password: Password,
-    ) -> Result<Evaluated, Refusal> {
+    /// Whether the password is the account's; the last failure that `reauth.session` allows ends the session.
+    async fn proves(&self, caller: &Caller, proof: Proof<'_>, password: Password) -> Result<bool, Refusal> {
+        let Proof { bearer, record, event } = proof;
         let usable = record.password.clone().filter(|_| !self.parts.passwords.is_overlong(&password));
         let against = usable.map_or_else(|| Against::Nobody(bearer.account.to_string()), Against::Stored);
-        let key = LimitKey::id(bearer.session.as_str());
-        self.evaluate(PolicyName::ReauthSession, key, password, against).await
+        let (policy, key) = (PolicyName::ReauthSession, LimitKey::id(bearer.session.as_str()));
+        let evaluated = self.evaluate(Evaluation { policy, key, password, against, event }).await?;
+        if evaluated.settled == Settled::Exhausted {
+            let filter = SessionFilter { id: Some(bearer.session.clone()), ..SessionFilter::default() };
+            self.end_sessions(caller, &bearer.account, filter, EndReason::ReauthFailures).await?;
+            return Err(self.refuse_password(event.clone()).await);
+        }
+        Ok(evaluated.checked != Checked::Wrong)
     }
 
     fn takes_as_repeat(&self, session: &SessionId) -> bool {

@@ -183,7 +183,7 @@ impl Auth {
         if let Err(refusal) = self.charge_address(caller, &event).await {
             return refusal;
         }
-        self.note_denial(event).await.err().unwrap_or(Refusal::TokenInvalid)
+        self.note_denial(event).await.map_or_else(Refusal::from, |_| Refusal::TokenInvalid)
     }
 
     async fn charge_address(&self, caller: &Caller, event: &Event) -> Result<(), Refusal> {

@@ -1,6 +1,8 @@
 //! Registration: makes an account with its first session, once, however often a client repeats it.
 
-use crate::auth::{Auth, Caller, IdempotencyKey, Refusal, RegistrationMode, Tokens, grant::Grant};
+use crate::auth::{
+    Auth, Caller, IdempotencyKey, Refusal, RegistrationMode, Tokens, evaluate::Evaluation, grant::Grant,
+};
 use crate::domain::{
     account::{Account, Created, NewAccount},
     audit::{Action, Actor},
@@ -68,11 +70,11 @@ impl Auth {
                 if let Some(tokens) = self.repeated(caller, tag, password).await? {
                     return Ok(tokens);
                 }
-                self.note_denial(event.by(Actor::Anonymous).denied("duplicate_email")).await?;
+                self.parts.audit.append(vec![event.by(Actor::Anonymous).denied("duplicate_email")]).await?;
                 Err(Refusal::DuplicateEmail)
             }
             Created::DuplicateUsername => {
-                self.note_denial(event.by(Actor::Anonymous).denied("duplicate_username")).await?;
+                self.parts.audit.append(vec![event.by(Actor::Anonymous).denied("duplicate_username")]).await?;
                 Err(Refusal::DuplicateUsername)
             }
         }
@@ -111,10 +113,11 @@ impl Auth {
         let hash = record.password.clone().filter(|_| record.account.disabled_ms.is_none());
         let against = hash.map_or_else(|| Against::Nobody(id.to_string()), Against::Stored);
         let key = LimitKey::id(id.as_str());
-        let evaluated = self.evaluate(PolicyName::LoginAccount, key, password, against).await?;
+        let event = self.event(caller, Action::LoginDenied).about("user", id.as_str());
+        let policy = PolicyName::LoginAccount;
+        let evaluated = self.evaluate(Evaluation { policy, key, password, against, event: &event }).await?;
         if evaluated.checked == Checked::Wrong {
-            let denied = self.event(caller, Action::LoginDenied).about("user", id.as_str());
-            self.parts.audit.append(vec![denied.denied("credentials")]).await?;
+            self.parts.audit.append(vec![event.denied("credentials")]).await?;
             return Ok(None);
         }
         self.supersede_unused_session(caller, &id).await?;

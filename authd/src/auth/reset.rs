@@ -2,7 +2,8 @@
 
 use crate::auth::{Auth, Caller, Refusal};
 use crate::domain::{
-    audit::{Action, Actor},
+    account::LoginRecord,
+    audit::{Action, Actor, Event},
     clock::random_bytes,
     password::Password,
     secret::Secret,
@@ -26,18 +27,28 @@ impl Auth {
     pub async fn redeem_reset(&self, caller: &Caller, token: &Secret, new: Password) -> Result<(), Refusal> {
         let TokenHash(hash) = TokenHash::of(token.reveal());
         let event = self.event(caller, Action::PasswordReset);
-        let Some(account) = self.parts.accounts.find_reset(hash).await? else {
-            self.note_denial(event.denied("unknown_token")).await?;
-            return Err(Refusal::TokenInvalid);
+        let Some(record) = self.owner_of_reset(hash).await? else {
+            return Err(self.refuse_reset(event).await);
         };
-        let record = self.parts.accounts.find(&account).await?.ok_or(Refusal::TokenInvalid)?;
         self.judge_for(&new, &record.account).await?;
         let password = self.parts.hasher.hash(new).await?;
-        let event = event.by(Actor::User(account.to_string())).about("user", account.as_str());
-        let redeemed = self.parts.accounts.redeem_reset(hash, password, event).await?;
-        let (account, revoked) = redeemed.ok_or(Refusal::TokenInvalid)?;
+        let id = record.account.id;
+        let event = event.by(Actor::User(id.to_string())).about("user", id.as_str());
+        // Of two calls with one token the slower one finds it used.
+        let Some((account, revoked)) = self.parts.accounts.redeem_reset(hash, password, event.clone()).await? else {
+            return Err(self.refuse_reset(event).await);
+        };
         self.revoked.add(&revoked.over, self.forget_ms());
         self.forget_failures(&account).await;
         Ok(())
+    }
+
+    async fn owner_of_reset(&self, token: [u8; 32]) -> Result<Option<LoginRecord>, Refusal> {
+        let Some(id) = self.parts.accounts.find_reset(token).await? else { return Ok(None) };
+        Ok(self.parts.accounts.find(&id).await?)
+    }
+
+    async fn refuse_reset(&self, event: Event) -> Refusal {
+        self.note_denial(event.denied("unknown_token")).await.map_or_else(Refusal::from, |_| Refusal::TokenInvalid)
     }
 }

@@ -262,7 +262,7 @@ mod tests {
     fn a_new_installation_stages_and_signs_at_once() {
         assert_eq!(plan_steps(&[], &[], &PLAN, 0), [KeyStep::Stage]);
         let first = key(1, KeyState::Staged, 0);
-        assert_eq!(plan_steps(&[first.clone()], &[], &PLAN, 0), [KeyStep::Activate(first.id)]);
+        assert_eq!(plan_steps(std::slice::from_ref(&first), &[], &PLAN, 0), [KeyStep::Activate(first.id)]);
     }
 
     #[test]

@@ -8,9 +8,10 @@
 //! | rotate | 5 s | heartbeat; steps of the key life cycle that are due |
 //! | seal | 250 ms | sequence numbers and hashes of committed events |
 //! | sweep | 5 s | seals whose grace has ended, outlived revocations |
+//! | denials | 5 s | refusals that were counted, once their minute is over |
 
 use crate::{
-    auth::Auth,
+    auth::{Auth, Flush},
     domain::store_error::StoreError,
     tasks::{Stop, Tasks},
 };
@@ -72,6 +73,7 @@ pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks) {
             }
             Ok(())
         }),
+        job("denials", 5_000, auth, |auth| async move { auth.flush_denials(Flush::Closed).await }),
     ];
     for job in jobs {
         tasks.spawn(job.name, run(job, tasks.stop()));

@@ -44,10 +44,10 @@ impl SessionStore for Sessions {
     async fn rotate(&self, rotate: Rotate) -> Result<Option<Rotated>, StoreError> {
         let call = Arc::new(rotate);
         if let Attempt::Done(rotated) = self.attempt(call.clone(), Locked::SessionOnly).await? {
-            return Ok(rotated);
+            return Ok(rotated.map(|rotated| *rotated));
         }
         match self.attempt(call, Locked::AccountFirst).await? {
-            Attempt::Done(rotated) => Ok(rotated),
+            Attempt::Done(rotated) => Ok(rotated.map(|rotated| *rotated)),
             Attempt::NeedsAccount => Err(StoreError::unavailable("the account could not be locked")),
         }
     }

@@ -58,7 +58,7 @@ async fn every_history_goes_as_the_rules_say(world: World) {
         let policy = any_policy(&world);
         for _ in 0..STEPS {
             world.clock.advance_ms(any(&world, &MOVES_MS));
-            if world.random.next() % 40 == 0 {
+            if world.random.next().is_multiple_of(40) {
                 revoke(&world, &new, &mut model).await;
                 continue;
             }
@@ -127,7 +127,7 @@ fn any_call(world: &World, new: &NewSession, model: &Model, policy: &RotationPol
         presented,
         keying,
         keyed_tag: (key != 0).then(|| Sha256::digest([presented.0.as_slice(), &[key]].concat()).into()),
-        transport: if world.random.next() % 20 == 0 { Transport::Cookie } else { Transport::Body },
+        transport: if world.random.next().is_multiple_of(20) { Transport::Cookie } else { Transport::Body },
         origin: any_origin(world),
         unseal: Arc::new(Opens(key)),
         successor: Successor { hash, sealed: Some(Sealed { bytes: vec![key], keying }) },
@@ -198,7 +198,7 @@ async fn step(world: &World, call: &Rotate, model: &mut Model) -> &'static str {
         }
         Decision::Replay(why) => {
             assert!(expected.contains(&Decision::Replay(*why)), "{expected:?} and not {why:?}");
-            assert_eq!(rotated.ended, [rotated.session.id.clone()]);
+            assert_eq!(rotated.ended, std::slice::from_ref(&rotated.session.id));
             model.family.revoked_ms = rotated.session.ended_ms;
             assert!(model.family.revoked_ms.is_some());
             model.events += 1;

@@ -147,13 +147,12 @@ fn promised(world: &World, token: usize, key: Option<u8>, decision: &Decision) -
     }
     let same_key = key.is_some() && spent_with == key && elapsed_ms <= POLICY.keyed_grace_ms;
     let other_tab = successor_unused && spent_with.is_some() && elapsed_ms <= POLICY.grace_ms;
-    if matches!(decision, Decision::Replay(_)) && (must_retry || same_key || other_tab) {
-        return wrong("no session ends for a retry");
+    let is_retry = must_retry || same_key || other_tab;
+    match (matches!(decision, Decision::Replay(_)), is_retry) {
+        (true, true) => wrong("no session ends for a retry"),
+        (false, false) => wrong("every other use of a spent token ends the session"),
+        _ => Ok(()),
     }
-    if !matches!(decision, Decision::Replay(_)) && !(must_retry || same_key || other_tab) {
-        return wrong("every other use of a spent token ends the session");
-    }
-    Ok(())
 }
 
 proptest! {
