@@ -76,6 +76,7 @@ CREATE TABLE session (
 CREATE UNIQUE INDEX session_handle ON session (handle);
 CREATE INDEX session_account ON session (account_id, revoked_ms);
 CREATE INDEX session_created ON session (created_ms, id);
+CREATE INDEX session_network ON session (network, created_ms, id);
 CREATE INDEX session_sealed ON session (rotated_ms) WHERE sealed IS NOT NULL;
 
 CREATE TABLE device (

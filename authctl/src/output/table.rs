@@ -2,7 +2,7 @@
 
 use super::{
     look::Look,
-    text::{fit, width},
+    text::{fit, width, wrap},
 };
 use crate::error::Error;
 use serde::Serialize;
@@ -135,18 +135,19 @@ impl Sheet {
     }
 }
 
-/// One item with one line a field, each cut to `limit`.
+/// One item with one field a line; a value that does not fit goes on below, nothing of it is lost.
 ///
 /// # Errors
 /// [`Error::Usage`] when `names` has a column that does not exist.
 pub fn upright<T: Row>(item: &T, names: &[String], look: &Look, limit: usize) -> Result<String, Error> {
     let chosen = choose::<T>(names, usize::MAX)?;
-    let longest = chosen.iter().map(|column| width(column.name)).max().unwrap_or(0);
-    let line = |column: &Column<T>| {
-        let label = format!("{}:{}", column.name, " ".repeat((longest + 1).saturating_sub(width(column.name))));
-        fit(&format!("{label}{}", (column.cell)(item, look)), limit) + "\n"
+    let indent = chosen.iter().map(|column| width(column.name)).max().unwrap_or(0) + 2;
+    let field = |column: &Column<T>| {
+        let label = padded(format!("{}:", column.name), indent);
+        let lines = wrap(&(column.cell)(item, look), limit.saturating_sub(indent).max(20));
+        label + &lines.join(&format!("\n{}", " ".repeat(indent))) + "\n"
     };
-    Ok(chosen.into_iter().map(line).collect())
+    Ok(chosen.into_iter().map(field).collect())
 }
 
 /// Width of the widest cell of a column, or what is usual there.

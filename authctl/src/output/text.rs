@@ -76,6 +76,24 @@ pub fn fit(text: &str, columns: usize) -> String {
     kept
 }
 
+/// The text in lines of at most `columns`, broken between words; a longer word gets a line of its own.
+#[must_use]
+pub fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let Some(line) = lines.last_mut() else { break };
+        if line.is_empty() {
+            line.push_str(word);
+        } else if width(line) + 1 + width(word) <= columns {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +113,16 @@ mod tests {
         let safe = clean_json(&serde_json::to_string_pretty(&value).unwrap());
         assert!(!safe.chars().any(|letter| letter != '\n' && is_unsafe(letter)));
         assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), value);
+    }
+
+    #[test]
+    fn wrapped_text_keeps_every_word() {
+        let text = "the database is older than what was seen before";
+        let lines = wrap(text, 20);
+        assert!(lines.iter().all(|line| width(line) <= 20), "{lines:?}");
+        assert_eq!(lines.join(" "), text);
+        assert_eq!(wrap("", 20), [""]);
+        assert_eq!(wrap("a-word-without-a-space-in-it b", 5), ["a-word-without-a-space-in-it", "b"]);
     }
 
     #[test]

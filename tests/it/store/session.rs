@@ -82,27 +82,31 @@ async fn the_cap_ends_never_refreshed_sessions_first(world: World) {
         open.push(new);
         world.clock.advance_secs(5);
     }
-    for refreshed in [&open[0], &open[2]] {
+    // The newest first: of refreshed sessions the one refreshed longest ago goes, whenever it was opened.
+    for refreshed in [&open[2], &open[0]] {
         world.rotate(&world.call(refreshed, refreshed.token)).await;
         world.clock.advance_secs(5);
     }
-    for victim in [open[1].id.clone(), open[0].id.clone(), open[2].id.clone()] {
+    let newcomer = |refreshed: bool| {
         let new = capped(&world, &account, OnLimit::EvictOldest);
-        let Opened::Opened { evicted, .. } = world.open(&new).await else { panic!() };
-        if victim == open[2].id {
-            // Of the two newcomers none was refreshed, so the first of them goes before the refreshed one.
-            assert_ne!(evicted, [victim]);
-            continue;
+        let world = &world;
+        async move {
+            let Opened::Opened { evicted, .. } = world.open(&new).await else { panic!() };
+            if refreshed {
+                world.rotate(&world.call(&new, new.token)).await;
+            }
+            world.clock.advance_secs(5);
+            (new.id, evicted)
         }
-        if victim == open[0].id {
-            // The newcomer of the round before was never refreshed.
-            assert!(!evicted.contains(&open[0].id) && evicted.len() == 1);
-            continue;
-        }
-        assert_eq!(evicted, std::slice::from_ref(&victim));
-        let gone = world.stores.sessions.find(&victim).await.unwrap().unwrap();
-        assert_eq!((gone.state, gone.end_reason.as_deref()), (SessionState::Ended, Some("evicted")));
-    }
+    };
+    let (_, evicted) = newcomer(true).await;
+    assert_eq!(evicted, std::slice::from_ref(&open[1].id), "never refreshed");
+    let (young, evicted) = newcomer(false).await;
+    assert_eq!(evicted, std::slice::from_ref(&open[2].id), "refreshed longest ago");
+    let (_, evicted) = newcomer(false).await;
+    assert_eq!(evicted, [young], "never refreshed, though the youngest");
+    let gone = world.stores.sessions.find(&open[1].id).await.unwrap().unwrap();
+    assert_eq!((gone.state, gone.end_reason.as_deref()), (SessionState::Ended, Some("evicted")));
     let events = world.events(Action::SessionRevoked).await;
     assert_eq!(events.len(), 3);
     assert!(events.iter().all(|event| event.reason.as_deref() == Some("evicted")));
