@@ -24,9 +24,8 @@ pub fn man_pages() -> io::Result<Vec<(String, String)>> {
 
 fn main_page(root: &Command) -> io::Result<String> {
     let usage = "authctl [OPTIONS] COMMAND [ARGUMENT]...";
-    let man = Man::new(root.clone().disable_help_subcommand(true).override_usage(usage)).manual("authd");
-    let mut page = HEAD.to_owned();
-    page += &part(|to| man.render_title(to))?;
+    let man = Man::new(root.clone().disable_help_subcommand(true).override_usage(usage));
+    let mut page = head("authctl");
     page += &part(|to| man.render_name_section(to))?;
     page += &part(|to| man.render_synopsis_section(to))?;
     page += &part(|to| man.render_description_section(to))?;
@@ -53,13 +52,13 @@ fn main_page(root: &Command) -> io::Result<String> {
 fn noun_page(noun: &Command) -> io::Result<String> {
     let name = noun.get_name().to_owned();
     let title = format!("authctl-{name}");
-    let source = format!("authctl {}", env!("CARGO_PKG_VERSION"));
-    let man = Man::new(plain(noun).display_name(&title)).title(&title).source(source).manual("authd");
-    let mut page = HEAD.to_owned();
-    page += &part(|to| man.render_title(to))?;
+    let man = Man::new(plain(noun).display_name(&title));
+    let mut page = head(&title);
     page += &part(|to| man.render_name_section(to))?;
-    let _ = write!(page, ".SH SYNOPSIS\n.B authctl {name}\n.I command\n[\\fIargument\\fR]...\n");
-    page += &part(|to| man.render_description_section(to))?;
+    page += ".SH SYNOPSIS\n";
+    let usages: Vec<String> = noun.get_subcommands().map(|verb| usage(&format!("authctl {name}"), verb)).collect();
+    page += &usages.join(".br\n");
+    let _ = write!(page, ".SH DESCRIPTION\n{}.\n", about(noun));
     page += "The options of\n.BR authctl (1)\napply to every command: form of the output, parts of a list, dry run, reason.\n";
     page += ".SH COMMANDS\n";
     for verb in noun.get_subcommands() {
@@ -78,11 +77,9 @@ enum Heading {
 /// What a command does and what it takes.
 fn command_entry(parent: &str, command: &Command, heading: Heading) -> io::Result<String> {
     let name = command.get_name();
-    let man = Man::new(plain(command).bin_name(format!("{parent} {name}")));
-    let (usage, takes) = (part(|to| man.render_synopsis_section(to))?, part(|to| man.render_options_section(to))?);
-    let usage = usage.trim_start_matches(".SH SYNOPSIS\n");
+    let takes = part(|to| Man::new(plain(command)).render_options_section(to))?;
     let takes = takes.trim_start_matches(".SH OPTIONS\n");
-    let about = about(command);
+    let (usage, about) = (usage(parent, command), about(command));
     let indented = if takes.is_empty() { String::new() } else { format!(".RS\n{takes}.RE\n") };
     Ok(match heading {
         Heading::Tagged => format!(".TP\n.B {}\n{about}.\n{indented}", name.replace('-', "\\-")),
@@ -95,6 +92,15 @@ fn plain(command: &Command) -> Command {
     command.clone().disable_help_flag(true).disable_version_flag(true).disable_help_subcommand(true)
 }
 
+/// The command with all it takes, in one line.
+fn usage(parent: &str, command: &Command) -> String {
+    let name = format!("{parent} {}", command.get_name());
+    let text = plain(command).bin_name(&name).render_usage().to_string().replace("Usage: ", "");
+    let takes = text.strip_prefix(&name).unwrap_or_default().trim().replace('-', "\\-");
+    let takes = if takes.is_empty() { takes } else { takes + "\n" };
+    format!(".B {}\n{takes}", name.replace('-', "\\-"))
+}
+
 fn about(command: &Command) -> String {
     command.get_about().map(ToString::to_string).unwrap_or_default().replace('-', "\\-").replace('\'', "\\(aq")
 }
@@ -102,10 +108,17 @@ fn about(command: &Command) -> String {
 /// What the generator writes before every part, once.
 const HEAD: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 
+/// The title, which the generator writes without an empty date, and text that breaks no names.
+fn head(name: &str) -> String {
+    let (title, version) = (name.to_uppercase(), env!("CARGO_PKG_VERSION"));
+    format!("{HEAD}.TH {title} 1 \"\" \"authd {version}\" \"authd\"\n.nh\n.ad l\n")
+}
+
 fn part(render: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> io::Result<String> {
     let mut text = Vec::new();
     render(&mut text)?;
-    Ok(String::from_utf8_lossy(&text).replace(HEAD, ""))
+    let text = String::from_utf8_lossy(&text).replace(HEAD, "").replace(".br\n\n.br\n", ".br\n");
+    Ok(text.lines().map(|line| line.trim_end().to_owned() + "\n").collect())
 }
 
 /// In the order of their numbers.

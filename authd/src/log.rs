@@ -12,6 +12,7 @@ use std::{
     io::{self, IsTerminal},
 };
 use tracing::{Subscriber, level_filters::LevelFilter};
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::{
     Layer, Registry,
     filter::Targets,
@@ -86,13 +87,22 @@ where
     match tracing_journald::layer() {
         // `journalctl AUTHD_USER_ID=…` works.
         Ok(journal) => {
-            let journal = journal.with_field_prefix(Some("AUTHD".to_owned()));
+            let journal = journal.with_field_prefix(Some("AUTHD".to_owned())).with_priority_mappings(PRIORITIES);
             Ok(journal.with_syslog_identifier("authd".to_owned()).boxed())
         }
         Err(error) if asked == LogFormat::Journald => Err(LogError::Journal(error)),
         Err(_) => Ok(lines(io::stderr, Form::Json, NO_COLOURS).boxed()),
     }
 }
+
+/// The same words as in syslog(3); by default an INFO would be a notice.
+const PRIORITIES: PriorityMappings = PriorityMappings {
+    error: Priority::Error,
+    warn: Priority::Warning,
+    info: Priority::Informational,
+    debug: Priority::Debug,
+    trace: Priority::Debug,
+};
 
 const NO_COLOURS: bool = false;
 

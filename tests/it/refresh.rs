@@ -257,6 +257,29 @@ on_both! {
     }
 }
 
+on_both! {
+    async fn a_thief_who_keeps_in_step_from_elsewhere_ends_the_session(options) {
+        let config = "[server]\ntrusted_proxies = [\"127.0.0.1/32\"]";
+        let daemon = Daemon::start(options.config(config)).await;
+        let client = daemon.client();
+        let refresh = |tokens: &Tokens, from: &str, agent: &str| {
+            client.refresh_call(&tokens.refresh).header("x-forwarded-for", from).header("user-agent", agent)
+        };
+        let (firefox, curl) = ("Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0", "curl/8.5.0");
+        let mut tokens = client.register("ada@example.org").await;
+        let mut answers = Vec::new();
+        for _ in 0..3 {
+            let next = Tokens::of(&refresh(&tokens, "192.0.2.7", firefox).send().await);
+            answers.push(refresh(&tokens, "203.0.113.9", curl).send().await);
+            tokens = next;
+        }
+        assert_eq!((answers[0].status, answers[1].status), (200, 200));
+        answers[2].assert_refused(ErrorCode::TokenInvalid);
+        assert_eq!(daemon.admin().session(&tokens.session).await.state, State::Ended);
+        client.try_refresh(&tokens.refresh).await.assert_refused(ErrorCode::TokenInvalid);
+    }
+}
+
 /// Sends a refresh and resets the connection, sooner or later.
 async fn lose_reply(client: Client, tokens: &Tokens, patience: u64) {
     let body = json!({ "refresh_token": tokens.refresh }).to_string();

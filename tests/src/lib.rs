@@ -10,6 +10,7 @@ pub mod client;
 pub mod clock;
 pub mod ctl;
 pub mod daemon;
+pub mod inprocess;
 pub mod jwt;
 pub mod options;
 pub mod own_key;

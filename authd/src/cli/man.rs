@@ -15,9 +15,10 @@ const HEAD: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 /// None in practice: it is written to memory.
 pub fn man_page() -> io::Result<String> {
     let command = Cli::command().disable_help_subcommand(true).override_usage("authd [OPTIONS] [COMMAND]");
-    let man = clap_mangen::Man::new(command.clone()).section("8").manual("System Administration");
-    let mut page = HEAD.to_owned();
-    page += &part(|to| man.render_title(to))?;
+    let man = clap_mangen::Man::new(command.clone());
+    let version = env!("CARGO_PKG_VERSION");
+    // The generator's title loses an empty date.
+    let mut page = format!("{HEAD}.TH AUTHD 8 \"\" \"authd {version}\" \"System Administration\"\n.nh\n.ad l\n");
     page += &part(|to| man.render_name_section(to))?;
     page += &part(|to| man.render_synopsis_section(to))?;
     page += &part(|to| man.render_description_section(to))?;
@@ -35,7 +36,8 @@ pub fn man_page() -> io::Result<String> {
 fn part(render: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> io::Result<String> {
     let mut text = Vec::new();
     render(&mut text)?;
-    Ok(String::from_utf8_lossy(&text).replace(HEAD, ""))
+    let text = String::from_utf8_lossy(&text).replace(HEAD, "");
+    Ok(text.lines().map(|line| line.trim_end().to_owned() + "\n").collect())
 }
 
 fn escape(text: &str) -> String {

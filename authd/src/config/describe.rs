@@ -107,7 +107,7 @@ pub(super) fn joined(docs: &[&str]) -> String {
 pub(super) fn form(key: &Key) -> String {
     let mut form = match key.shape() {
         Shape::Text(form) => form.to_owned(),
-        Shape::Choice(words) => words.join(" or "),
+        Shape::Choice(words) => words.join(" | "),
         Shape::Whole => "number".to_owned(),
         Shape::Flag => "true or false".to_owned(),
         Shape::List(form) => format!("list: {form}"),

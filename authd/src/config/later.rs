@@ -55,13 +55,22 @@ pub(super) fn ignored(config: &Config) -> Vec<Ignored> {
 
 fn judge(key: &Key, config: &Config) -> Option<Ignored> {
     let id = key.id();
-    let lack = LACKS.iter().find(|lack| covers(lack, &id));
+    let lack = lack_of(key);
     let harmless = lack.and_then(|lack| lack.harmless);
     if std::iter::once(key.default).chain(harmless).any(|value| is(key, config, value)) {
         return None;
     }
-    let (what, hint) = lack.map_or(("such thing", "remove it"), |lack| (lack.what, lack.instead));
-    Some(Ignored { id, message: format!("this version has no {what}"), hint })
+    let hint = lack.map_or("remove it", |lack| lack.instead);
+    Some(Ignored { id, message: format!("this version has no {}", lacking(key)), hint })
+}
+
+/// What this version lacks, so that the key has no effect; fits behind "this version has no".
+pub(super) fn lacking(key: &Key) -> &'static str {
+    lack_of(key).map_or("such thing", |lack| lack.what)
+}
+
+fn lack_of(key: &Key) -> Option<&'static Lack> {
+    LACKS.iter().find(|lack| covers(lack, &key.id()))
 }
 
 fn covers(lack: &Lack, id: &str) -> bool {

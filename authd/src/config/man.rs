@@ -3,7 +3,7 @@
 use super::{
     Effect, Key,
     describe::{default_line, form, joined},
-    keys, section_docs,
+    keys, later, section_docs,
 };
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ const TAIL: &str = include_str!("man/tail.5.roff");
 #[must_use]
 pub fn man_page() -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let mut page = format!(".TH authd.toml 5 \"\" \"authd {version}\" \"File Formats\"\n{HEAD}");
+    let mut page = format!(".TH AUTHD.TOML 5 \"\" \"authd {version}\" \"File Formats\"\n.nh\n.ad l\n{HEAD}");
     for (section, docs) in section_docs() {
         let present = keys().filter(|key| key.section == *section && key.effect != Effect::Later);
         let entries: String = present.map(|key| entry(key, &default_line(key))).collect();
@@ -24,7 +24,8 @@ pub fn man_page() -> String {
     }
     page += RESERVED;
     for key in keys().filter(|key| key.effect == Effect::Later) {
-        let _ = write!(page, ".TP\n.B {}\n{}\n", roff(&key.toml_name()), roff(&key.text()));
+        let (name, text) = (roff(&key.toml_name()), roff(&key.text()));
+        let _ = write!(page, ".TP\n.B {name}\n{text}\n(This version has no {}.)\n", roff(later::lacking(key)));
     }
     page + TAIL
 }

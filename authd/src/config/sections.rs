@@ -105,7 +105,7 @@ sections! {
         Restart read_groups: Vec<Group> = "authd-read";
         /// Groups whose members may fetch the metrics and nothing else.
         Later metrics_groups: Vec<Group> = "";
-        /// Whether the own user of the daemon counts as an administrator;
+        /// Whether the user that the daemon runs as counts as an administrator;
         /// `auto`: not under the service manager of the system.
         Restart trust_own_uid: Auto<bool> = "auto";
     }

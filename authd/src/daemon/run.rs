@@ -18,13 +18,18 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::watch,
+};
 use tracing::{error, info, warn};
 
 /// How long a stop may take before what is left is cut off: the drain, then the rest.
 const STOP_DEADLINE: Duration = Duration::from_secs(12);
 /// How long storage may take to close.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+/// Connections the kernel keeps until they are accepted (it takes no more than `net.core.somaxconn`).
+const BACKLOG: u32 = 4_096;
 /// How often the anchor and the line for `systemctl status` follow.
 const FOLLOW_PERIOD: Duration = Duration::from_secs(5);
 
@@ -126,11 +131,20 @@ async fn bind(config: &Config, inherited: Option<std::net::TcpListener>) -> Resu
     let address: SocketAddr = config.server.listen;
     let listener = match inherited {
         Some(listener) => TcpListener::from_std(listener),
-        None => TcpListener::bind(address).await,
+        None => listen_on(address),
     };
     listener.map_err(|cause| {
         StartError::Configuration(format!("cannot listen on {address}: {cause}; choose another address with --listen"))
     })
+}
+
+/// As `TcpListener::bind`, with room for a burst of connections: the kernel forgets what does not fit, and the client
+/// believes in a connection that nobody has.
+fn listen_on(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn note(daemon: &Daemon, action: Action, detail: Vec<(&'static str, String)>) -> Result<(), StartError> {
@@ -179,7 +193,7 @@ impl Reload for OnHangup {
         for problem in &reloaded.problems {
             error!(key = problem.key, file = problem.file, line = problem.line, "{}", problem.message);
         }
-        Manager.ready("serving");
+        Manager.ready(&format!("serving on {}", self.0.listen));
     }
 }
 

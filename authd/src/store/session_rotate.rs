@@ -48,7 +48,7 @@ pub(super) async fn rotate(tx: &mut Tx<'_>, call: &Rotate, locked: Locked) -> St
     if locked == Locked::SessionOnly
         && let Some(row) = routine(tx, call, &successor).await?
     {
-        return finish_routine(tx, call, row).await.map(|rotated| Attempt::Done(Some(Box::new(rotated))));
+        return finish_routine(tx, call, row).await.map(done);
     }
     if locked == Locked::AccountFirst && !lock_account_of(tx, call.handle).await? {
         return Ok(Attempt::Done(None));
@@ -63,7 +63,11 @@ pub(super) async fn rotate(tx: &mut Tx<'_>, call: &Rotate, locked: Locked) -> St
         tx.undo();
         return Ok(Attempt::NeedsAccount);
     }
-    carry_out(tx, call, row, &family, decision, successor).await.map(|rotated| Attempt::Done(Some(Box::new(rotated))))
+    carry_out(tx, call, row, &family, decision, successor).await.map(done)
+}
+
+fn done(rotated: Rotated) -> Attempt {
+    Attempt::Done(Some(Box::new(rotated)))
 }
 
 /// The successor with its seal, if a lost reply may be asked for again.
