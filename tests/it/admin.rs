@@ -290,3 +290,27 @@ async fn authctl_says_in_one_line_that_the_database_is_down() {
     let status = daemon.ctl().run(&["status"]).await;
     assert_eq!(status.code, Some(3), "{status:?}");
 }
+
+on_both! {
+    async fn text_that_no_column_holds_and_no_page_ended_with_is_refused_as_such(options) {
+        let daemon = Daemon::start(options).await;
+        daemon.client().register("ada@example.org").await;
+        let long = "x".repeat(100_000);
+        for (path, body) in [
+            ("session/list", json!({ "after": "' OR 1=1 --" })),
+            ("user/list", json!({ "after": "" })),
+            ("audit/list", json!({ "after": "-1.x" })),
+            ("session/list", json!({ "device": "a\0" })),
+            ("session/list", json!({ "device": long })),
+            ("user/list", json!({ "search": "\0" })),
+            ("user/list", json!({ "search": long })),
+            ("user/show", json!({ "user": "usr_0\0" })),
+            ("audit/list", json!({ "target": "a\0b" })),
+            ("user/disable", json!({ "user": "ada@example.org", "reason": "a\0b" })),
+        ] {
+            let answer = daemon.admin().post(&format!("/v1/{path}"), &body.to_string()).await;
+            assert_eq!(answer.status, 400, "{path}: {answer}");
+        }
+        daemon.client().try_login("ada@example.org", PASSWORD).await.assert_status(200);
+    }
+}

@@ -78,7 +78,7 @@ impl Auth {
         let one = filter.id.clone();
         match self.parts.sessions.revoke(filter, why, event.because(why.as_str())).await {
             Ok(revoked) => {
-                self.revoked.add(&revoked.ended, self.forget_ms());
+                self.revoked.add(&revoked.over, self.forget_ms());
                 Ok(revoked.ended)
             }
             Err(fault) => Err(self.deny_from_memory(one, why, fault)),
@@ -112,7 +112,15 @@ impl Auth {
             Err(TokenRefusal::Invalid) => return Err(Refusal::TokenInvalid),
         };
         let (session, account) = (verified.claims.session, verified.claims.account);
-        let is_live = fresh && scope != LogoutScope::Current && self.authenticate(token.reveal()).await.is_ok();
+        if !fresh || scope == LogoutScope::Current {
+            return Ok(Some(Holder { session, account, is_live: false }));
+        }
+        // Only a fact makes a bearer dead: an outage is told as one.
+        let is_live = match self.authenticate(token.reveal()).await {
+            Ok(_) => true,
+            Err(Refusal::TokenInvalid | Refusal::TokenExpired) => false,
+            Err(fault) => return Err(fault),
+        };
         Ok(Some(Holder { session, account, is_live }))
     }
 

@@ -3,7 +3,7 @@
 use crate::{
     admin::control::Control,
     auth::{Auth, Operator},
-    config::{self, Args, Config, Effect, Loaded, Origin},
+    config::{self, Args, Config, Difference, Effect, Loaded, Origin},
     daemon::Daemon,
     domain::{
         audit::{Action, EventOutcome},
@@ -64,14 +64,31 @@ impl Running {
         &self.daemon.auth
     }
 
-    /// Puts the live part of a new configuration into force.
-    fn adopt(&self, new: Loaded) -> Result<(), String> {
-        let next = self.loaded().config.with_live_of(&new.config);
-        self.daemon.reconfigure(&next).map_err(|error| error.to_string())?;
+    /// Reads the configuration again; off the event loop, because files can be slow.
+    async fn read_again(&self) -> Result<Loaded, Vec<Problem>> {
+        let args = self.args.clone();
+        match tokio::task::spawn_blocking(move || Config::load(&args)).await {
+            Ok(Ok(new)) => Ok(new),
+            Ok(Err(problems)) => Err(problems.0.into_iter().map(problem).collect()),
+            Err(panicked) => Err(vec![plain_problem(panicked.to_string())]),
+        }
+    }
+
+    /// Puts the live part of a new configuration into force: `(takes effect now, waits for a restart)`.
+    async fn adopt(&self, new: Loaded) -> Result<(Vec<Change>, Vec<Change>), Vec<Problem>> {
+        let (changed, next) = {
+            let loaded = self.loaded();
+            (changes(&loaded.config, &new.config), loaded.config.with_live_of(&new.config))
+        };
+        let (daemon, config) = (self.daemon.clone(), next.clone());
+        // The list of refused passwords is read again.
+        let adopted = tokio::task::spawn_blocking(move || daemon.reconfigure(&config)).await;
+        let failed = |error: &dyn std::fmt::Display| vec![plain_problem(error.to_string())];
+        adopted.map_err(|panicked| failed(&panicked))?.map_err(|error| failed(&error))?;
         self.log.set_level(next.log.level);
         self.trusted_proxies.send_replace(next.server.trusted_proxies.clone());
         *self.loaded() = Loaded { config: next, ..new };
-        Ok(())
+        Ok(changed)
     }
 
     async fn keys(&self) -> Keys {
@@ -82,14 +99,9 @@ impl Running {
 
     /// SIGHUP and `authctl reload`: `by` is who asked on the socket.
     pub(super) async fn reload_for(&self, by: Option<&Operator>) -> Reloaded {
-        let outcome = match Config::load(&self.args) {
-            Err(problems) => Err(problems.0.into_iter().map(problem).collect::<Vec<_>>()),
-            Ok(new) => {
-                let (applied, restart) = changes(&self.loaded(), &new);
-                let dry_run = by.is_some_and(Operator::is_dry_run);
-                let adopted = if dry_run { Ok(()) } else { self.adopt(new) };
-                adopted.map(|()| (applied, restart)).map_err(|message| vec![plain_problem(message)])
-            }
+        let outcome = match self.read_again().await {
+            Err(problems) => Err(problems),
+            Ok(new) => self.adopt(new).await,
         };
         let (action, result, reloaded) = match outcome {
             Ok((applied, restart)) => {
@@ -129,13 +141,10 @@ fn plain_problem(message: String) -> Problem {
 }
 
 /// What differs: `(takes effect now, waits for a restart)`.
-fn changes(old: &Loaded, new: &Loaded) -> (Vec<Change>, Vec<Change>) {
-    let before = config::describe(&old.config, &old.origins);
-    let after = config::describe(&new.config, &new.origins);
-    let differing = before.into_iter().zip(after).filter(|(old, new)| old.value != new.value);
-    let (live, restart): (Vec<_>, Vec<_>) = differing.partition(|(old, _)| old.effect == Effect::Live);
-    let change =
-        |(old, new): (config::Described, config::Described)| Change { key: old.key, from: old.value, to: new.value };
+fn changes(old: &Config, new: &Config) -> (Vec<Change>, Vec<Change>) {
+    let differing = config::differences(old, new).into_iter();
+    let (live, restart): (Vec<_>, Vec<_>) = differing.partition(|difference| difference.effect == Effect::Live);
+    let change = |difference: Difference| Change { key: difference.key, from: difference.from, to: difference.to };
     (live.into_iter().map(change).collect(), restart.into_iter().map(change).collect())
 }
 
@@ -199,16 +208,13 @@ impl Control for Running {
         )
     }
 
-    fn check_config(&self) -> Checked {
-        match Config::load(&self.args) {
+    async fn check_config(&self) -> Checked {
+        match self.read_again().await {
             Ok(new) => {
-                let (live, restart) = changes(&self.loaded(), &new);
+                let (live, restart) = changes(&self.loaded().config, &new.config);
                 Checked { problems: Vec::new(), live, restart }
             }
-            Err(problems) => {
-                let problems = problems.0.into_iter().map(problem).collect();
-                Checked { problems, live: Vec::new(), restart: Vec::new() }
-            }
+            Err(problems) => Checked { problems, live: Vec::new(), restart: Vec::new() },
         }
     }
 

@@ -205,7 +205,7 @@ impl AccountStore for Down {
         _: [u8; 32],
         _: PasswordHash,
         _: Event,
-    ) -> Result<Option<(UserId, Vec<SessionId>)>, StoreError> {
+    ) -> Result<Option<(UserId, Revoked)>, StoreError> {
         down()
     }
 }
