@@ -8,6 +8,7 @@ use crate::{
     domain::{
         audit::{Action, EventOutcome},
         key::KeyState,
+        store_error::StoreError,
     },
     http::{Part, PartState, ReadyCheck},
     log::LogHandle,
@@ -27,17 +28,17 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// Tells whether requests can be answered: database writable, audit writable (the same transaction), a key usable.
+/// Tells whether requests can be answered: database writable, audit writable, a key usable.
 pub(super) struct Health(pub(super) Arc<Auth>);
 
 #[async_trait::async_trait]
 impl ReadyCheck for Health {
     async fn parts(&self) -> Vec<Part> {
         let part = |name, works: bool| Part { name, state: if works { PartState::Up } else { PartState::Down } };
-        let writable = self.0.parts.readiness.probe().await.is_ok();
+        let (database, audit) = tokio::join!(self.0.parts.readiness.probe(), self.0.probe_audit());
         vec![
-            part("database", writable),
-            part("audit", writable),
+            part("database", database.is_ok()),
+            part("audit", audit.is_ok()),
             part("keys", !self.0.parts.signer.published().is_empty()),
             part("restore", !self.0.is_locked_down()),
         ]
@@ -81,25 +82,43 @@ impl Running {
     }
 
     /// SIGHUP and `authctl reload`: `by` is who asked on the socket.
-    pub(super) async fn reload_for(&self, by: Option<&Operator>) -> Reloaded {
-        let outcome = match Config::load(&self.args) {
-            Err(problems) => Err(problems.0.into_iter().map(problem).collect::<Vec<_>>()),
-            Ok(new) => {
-                let (applied, restart) = changes(&self.loaded(), &new);
-                let dry_run = by.is_some_and(Operator::is_dry_run);
-                let adopted = if dry_run { Ok(()) } else { self.adopt(new) };
-                adopted.map(|()| (applied, restart)).map_err(|message| vec![plain_problem(message)])
-            }
+    ///
+    /// # Errors
+    /// [`StoreError`] when an operator's reload could not be recorded: nothing has changed then. A signal has nobody to
+    /// tell, so its reload goes on.
+    pub(super) async fn reload_for(&self, by: Option<&Operator>) -> Result<Reloaded, StoreError> {
+        let new = match Config::load(&self.args) {
+            Ok(new) => new,
+            Err(problems) => return Ok(self.reject(by, problems.0.into_iter().map(problem).collect()).await),
         };
-        let (action, result, reloaded) = match outcome {
-            Ok((applied, restart)) => {
-                (Action::ConfigReloaded, EventOutcome::Ok, Reloaded { applied, restart, problems: Vec::new() })
+        let (applied, restart) = changes(&self.loaded(), &new);
+        let reloaded = Reloaded { applied, restart, problems: Vec::new() };
+        if let Err(error) = self.note_reload(by, &reloaded).await {
+            tracing::warn!(%error, "the reload could not be recorded in the audit");
+            if by.is_some() {
+                return Err(error);
             }
-            Err(problems) => (
-                Action::ConfigRejected,
-                EventOutcome::Error,
-                Reloaded { applied: Vec::new(), restart: Vec::new(), problems },
-            ),
+        }
+        match self.adopt(new) {
+            Ok(()) => Ok(reloaded),
+            Err(message) => Ok(self.reject(by, vec![plain_problem(message)]).await),
+        }
+    }
+
+    /// Nothing changes, so this is told even if it cannot be recorded.
+    async fn reject(&self, by: Option<&Operator>, problems: Vec<Problem>) -> Reloaded {
+        let rejected = Reloaded { applied: Vec::new(), restart: Vec::new(), problems };
+        if let Err(error) = self.note_reload(by, &rejected).await {
+            tracing::warn!(%error, "the rejected reload could not be recorded in the audit");
+        }
+        rejected
+    }
+
+    async fn note_reload(&self, by: Option<&Operator>, reloaded: &Reloaded) -> Result<(), StoreError> {
+        let (action, outcome) = if reloaded.problems.is_empty() {
+            (Action::ConfigReloaded, EventOutcome::Ok)
+        } else {
+            (Action::ConfigRejected, EventOutcome::Error)
         };
         let names = |changes: &[Change]| changes.iter().map(|change| change.key.as_str()).collect::<Vec<_>>().join(" ");
         let detail = vec![
@@ -108,10 +127,7 @@ impl Running {
             ("problems", reloaded.problems.len().to_string()),
         ];
         tracing::info!(action = action.as_str(), applied = %names(&reloaded.applied), problems = reloaded.problems.len(), "configuration read again");
-        if let Err(error) = self.auth().note_daemon(action, result, by, detail).await {
-            tracing::warn!(%error, "the reload could not be recorded in the audit");
-        }
-        reloaded
+        self.auth().note_daemon(action, outcome, by, detail).await
     }
 }
 
@@ -212,7 +228,7 @@ impl Control for Running {
         }
     }
 
-    async fn reload(&self, operator: &Operator) -> Reloaded {
+    async fn reload(&self, operator: &Operator) -> Result<Reloaded, StoreError> {
         self.reload_for(Some(operator)).await
     }
 
