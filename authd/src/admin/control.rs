@@ -17,7 +17,7 @@ pub trait Control: Send + Sync {
     fn show_config(&self) -> Page<Setting>;
 
     /// What a reload would do, and what is wrong with the files.
-    fn check_config(&self) -> Checked;
+    async fn check_config(&self) -> Checked;
 
     /// Reads the configuration again and puts its live values into force, or nothing when anything is wrong.
     ///

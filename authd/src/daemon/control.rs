@@ -3,7 +3,7 @@
 use crate::{
     admin::control::Control,
     auth::{Auth, Operator},
-    config::{self, Args, Config, Effect, Loaded, Origin},
+    config::{self, Args, Config, Difference, Effect, Loaded, Origin},
     daemon::Daemon,
     domain::{
         audit::{Action, EventOutcome},
@@ -65,10 +65,24 @@ impl Running {
         &self.daemon.auth
     }
 
+    /// Reads the configuration again; off the event loop, because files can be slow.
+    async fn read_again(&self) -> Result<Loaded, Vec<Problem>> {
+        let args = self.args.clone();
+        match tokio::task::spawn_blocking(move || Config::load(&args)).await {
+            Ok(Ok(new)) => Ok(new),
+            Ok(Err(problems)) => Err(problems.0.into_iter().map(problem).collect()),
+            Err(panicked) => Err(vec![plain_problem(panicked.to_string())]),
+        }
+    }
+
     /// Puts the live part of a new configuration into force.
-    fn adopt(&self, new: Loaded) -> Result<(), String> {
+    async fn adopt(&self, new: Loaded) -> Result<(), Vec<Problem>> {
         let next = self.loaded().config.with_live_of(&new.config);
-        self.daemon.reconfigure(&next).map_err(|error| error.to_string())?;
+        let (daemon, config) = (self.daemon.clone(), next.clone());
+        // The list of refused passwords is read again.
+        let adopted = tokio::task::spawn_blocking(move || daemon.reconfigure(&config)).await;
+        let failed = |error: &dyn std::fmt::Display| vec![plain_problem(error.to_string())];
+        adopted.map_err(|panicked| failed(&panicked))?.map_err(|error| failed(&error))?;
         self.log.set_level(next.log.level);
         self.trusted_proxies.send_replace(next.server.trusted_proxies.clone());
         *self.loaded() = Loaded { config: next, ..new };
@@ -87,11 +101,11 @@ impl Running {
     /// [`StoreError`] when an operator's reload could not be recorded: nothing has changed then. A signal has nobody to
     /// tell, so its reload goes on.
     pub(super) async fn reload_for(&self, by: Option<&Operator>) -> Result<Reloaded, StoreError> {
-        let new = match Config::load(&self.args) {
+        let new = match self.read_again().await {
             Ok(new) => new,
-            Err(problems) => return Ok(self.reject(by, problems.0.into_iter().map(problem).collect()).await),
+            Err(problems) => return Ok(self.reject(by, problems).await),
         };
-        let (applied, restart) = changes(&self.loaded(), &new);
+        let (applied, restart) = changes(&self.loaded().config, &new.config);
         let reloaded = Reloaded { applied, restart, problems: Vec::new() };
         if let Err(error) = self.note_reload(by, &reloaded).await {
             tracing::warn!(%error, "the reload could not be recorded in the audit");
@@ -99,9 +113,9 @@ impl Running {
                 return Err(error);
             }
         }
-        match self.adopt(new) {
+        match self.adopt(new).await {
             Ok(()) => Ok(reloaded),
-            Err(message) => Ok(self.reject(by, vec![plain_problem(message)]).await),
+            Err(problems) => Ok(self.reject(by, problems).await),
         }
     }
 
@@ -145,13 +159,10 @@ fn plain_problem(message: String) -> Problem {
 }
 
 /// What differs: `(takes effect now, waits for a restart)`.
-fn changes(old: &Loaded, new: &Loaded) -> (Vec<Change>, Vec<Change>) {
-    let before = config::describe(&old.config, &old.origins);
-    let after = config::describe(&new.config, &new.origins);
-    let differing = before.into_iter().zip(after).filter(|(old, new)| old.value != new.value);
-    let (live, restart): (Vec<_>, Vec<_>) = differing.partition(|(old, _)| old.effect == Effect::Live);
-    let change =
-        |(old, new): (config::Described, config::Described)| Change { key: old.key, from: old.value, to: new.value };
+fn changes(old: &Config, new: &Config) -> (Vec<Change>, Vec<Change>) {
+    let differing = config::differences(old, new).into_iter();
+    let (live, restart): (Vec<_>, Vec<_>) = differing.partition(|difference| difference.effect == Effect::Live);
+    let change = |difference: Difference| Change { key: difference.key, from: difference.from, to: difference.to };
     (live.into_iter().map(change).collect(), restart.into_iter().map(change).collect())
 }
 
@@ -215,16 +226,13 @@ impl Control for Running {
         )
     }
 
-    fn check_config(&self) -> Checked {
-        match Config::load(&self.args) {
+    async fn check_config(&self) -> Checked {
+        match self.read_again().await {
             Ok(new) => {
-                let (live, restart) = changes(&self.loaded(), &new);
+                let (live, restart) = changes(&self.loaded().config, &new.config);
                 Checked { problems: Vec::new(), live, restart }
             }
-            Err(problems) => {
-                let problems = problems.0.into_iter().map(problem).collect();
-                Checked { problems, live: Vec::new(), restart: Vec::new() }
-            }
+            Err(problems) => Checked { problems, live: Vec::new(), restart: Vec::new() },
         }
     }
 
