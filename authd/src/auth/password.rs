@@ -56,7 +56,7 @@ impl Auth {
         let change = Break::ChangePassword { expected, new: hash, keep: bearer.session.clone() };
         match self.parts.accounts.break_sessions(&bearer.account, change, event.clone()).await? {
             Broken::Done(ended) => {
-                self.revoked.add(&ended, self.forget_ms());
+                self.remember_ended(&ended);
                 Ok(())
             }
             // Somebody was faster: what was proven is the password no more.
@@ -76,7 +76,7 @@ impl Auth {
             return Err(self.refuse_password(event).await);
         }
         if let Broken::Done(ended) = self.parts.accounts.break_sessions(&bearer.account, Break::Delete, event).await? {
-            self.revoked.add(&ended, self.forget_ms());
+            self.remember_ended(&ended);
         }
         Ok(())
     }

@@ -38,7 +38,7 @@ impl Auth {
         let Some((account, ended)) = self.parts.accounts.redeem_reset(hash, password, event.clone()).await? else {
             return Err(self.refuse_reset(event).await);
         };
-        self.revoked.add(&ended, self.forget_ms());
+        self.remember_ended(&ended);
         self.forget_failures(&account).await;
         Ok(())
     }
