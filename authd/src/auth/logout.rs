@@ -79,7 +79,7 @@ impl Auth {
         let one = filter.id.clone();
         match self.parts.sessions.revoke(filter, why, event.clone()).await {
             Ok(revoked) => {
-                self.remember_ended(&revoked.ended);
+                self.remember_ended(&revoked.over);
                 Ok(revoked.ended)
             }
             Err(fault) => {
@@ -111,7 +111,15 @@ impl Auth {
             Err(TokenRefusal::Invalid) => return Err(Refusal::TokenInvalid),
         };
         let (session, account) = (verified.claims.session, verified.claims.account);
-        let is_live = fresh && scope != LogoutScope::Current && self.authenticate(token.reveal()).await.is_ok();
+        if !fresh || scope == LogoutScope::Current {
+            return Ok(Some(Holder { session, account, is_live: false }));
+        }
+        // Only a fact makes a bearer dead: an outage is told as one.
+        let is_live = match self.authenticate(token.reveal()).await {
+            Ok(_) => true,
+            Err(Refusal::TokenInvalid | Refusal::TokenExpired) => false,
+            Err(fault) => return Err(fault),
+        };
         Ok(Some(Holder { session, account, is_live }))
     }
 

@@ -183,11 +183,11 @@ impl Auth {
         }
         let event = self.operator_event(operator, action).about("user", account.id.as_str());
         match self.parts.accounts.break_sessions(&account.id, change, event).await? {
-            Broken::Done(ended) => {
-                self.remember_ended(&ended);
-                Ok(ended.len().try_into().unwrap_or(u64::MAX))
+            Broken::Done(revoked) => {
+                self.remember_ended(&revoked.over);
+                Ok(revoked.ended.len().try_into().unwrap_or(u64::MAX))
             }
-            Broken::Missing | Broken::Changed => Err(OperatorRefusal::NotFound),
+            Broken::Missing | Broken::Changed | Broken::SessionOver => Err(OperatorRefusal::NotFound),
         }
     }
 

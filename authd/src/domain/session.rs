@@ -371,6 +371,9 @@ pub struct Revoked {
     pub matched: u64,
     /// Those that ended now.
     pub ended: Vec<SessionId>,
+    /// Those that nothing may work of once this is answered (R7): what ended now, and what matches and ended a moment
+    /// ago, perhaps on another instance whose word has not come yet.
+    pub over: Vec<SessionId>,
 }
 
 /// Something that no longer works, for the memory of every instance.
