@@ -35,7 +35,7 @@ pub use limits::{CountLimit, LadderLimit, Limits, POLICIES, RateLimit};
 pub use man::man_page;
 pub use places::{DatabasePlace, KekPlace, Places};
 pub use problem::{Origin, Problem, Problems, closest, printable};
-pub use reload::{ReloadDiff, reload_diff};
+pub use reload::{Difference, differences};
 pub use sections::{
     Admin, Audit, Breaker, Database, Log, Metrics, Password, Redis, Registration, Server, Session, SigningKey, Token,
 };

@@ -8,6 +8,8 @@ use shared::admin::{
     daemon::{ReloadRequest, Status},
     key, limit, session, user,
 };
+use shared::error::ErrorCode;
+use sqlx::{ConnectOptions, Executor, sqlite::SqliteConnectOptions};
 use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
@@ -17,9 +19,9 @@ use tests::{client::PASSWORD, daemon::Daemon, options::Options};
 const REASON: &str = "asked for by phone";
 const TICKET: &str = "OPS-17";
 
-/// Runs a command as `nobody`.
-async fn as_nobody(command: &[&str]) -> std::process::Output {
-    let drop = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+/// Runs a command as this uid, in no other group.
+async fn as_uid(uid: u32, command: &[&str]) -> std::process::Output {
+    let drop = [format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".to_owned()];
     let mut run = if getuid().is_root() {
         tokio::process::Command::new("setpriv")
     } else {
@@ -37,34 +39,28 @@ async fn a_peer_without_the_right_is_refused_and_recorded_even_on_a_socket_open_
     let daemon = Daemon::start(Options::sqlite()).await;
     let open = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     open(daemon.data_dir(), 0o755);
-    for name in ["admin.sock", "read.sock"] {
-        let socket = daemon.data_dir().join(name);
-        open(&socket, 0o777);
-        let socket = socket.to_str().unwrap();
-        let id = as_nobody(&["id", "-u"]).await;
-        assert_eq!(String::from_utf8_lossy(&id.stdout).trim(), "65534", "these tests need root or passwordless sudo");
-        let curl = [
-            "curl",
-            "-s",
-            "-m",
-            "5",
-            "-w",
-            "%{http_code}",
-            "--unix-socket",
-            socket,
-            "-d",
-            "{}",
-            "http://authd/v1/session/list",
-        ];
-        let output = as_nobody(&curl).await;
-        let answer = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(answer.ends_with("403") || answer.ends_with("000"), "{name}: {answer}");
-        assert!(!answer.contains("items"), "{name}: {answer}");
+    // Nobody is also the uid that the kernel shows for everybody it cannot name; the other is just a stranger.
+    for uid in [65_534, 54_321] {
+        let id = as_uid(uid, &["id", "-u"]).await;
+        let id = String::from_utf8_lossy(&id.stdout).trim().to_owned();
+        assert_eq!(id, uid.to_string(), "these tests need root or passwordless sudo");
+        for name in ["admin.sock", "read.sock"] {
+            let socket = daemon.data_dir().join(name);
+            open(&socket, 0o777);
+            let to = ["--unix-socket", socket.to_str().unwrap(), "-d", "{}"];
+            for call in ["/v1/session/list", "/v1/status", "/v1/reload"] {
+                let url = format!("http://authd{call}");
+                let curl = [&["curl", "-s", "-m", "5", "-w", "%{http_code}"], &to[..], &[url.as_str()]].concat();
+                let output = as_uid(uid, &curl).await;
+                let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+                assert!(answer.ends_with("403") || answer.ends_with("000"), "{uid} {name} {call}: {answer}");
+                assert!(!answer.contains("items") && !answer.contains("version"), "{uid} {name} {call}: {answer}");
+            }
+        }
+        let refused = daemon.admin().events("admin.refused").await;
+        assert!(refused.iter().all(|event| event.outcome == Outcome::Denied), "{refused:?}");
+        assert!(refused.iter().any(|event| event.actor.uid == Some(uid)), "{uid}: {refused:?}");
     }
-    let refused = daemon.admin().events("admin.refused").await;
-    assert!(!refused.is_empty());
-    assert!(refused.iter().all(|event| event.outcome == Outcome::Denied), "{refused:?}");
-    assert!(refused.iter().any(|event| event.actor.uid == Some(65_534)), "{refused:?}");
 }
 
 #[tokio::test]
@@ -246,6 +242,27 @@ async fn a_reload_applies_what_can_change_and_says_what_cannot() {
 }
 
 #[tokio::test]
+async fn a_reload_that_cannot_be_recorded_changes_nothing_and_the_daemon_is_not_ready() {
+    let daemon = Daemon::start(Options::sqlite()).await;
+    let database = SqliteConnectOptions::new().filename(daemon.data_dir().join("authd.db"));
+    let mut database = database.connect().await.unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON event BEGIN SELECT RAISE(ABORT, 'full'); END";
+    database.execute(refuse).await.unwrap();
+    let extra = daemon.data_dir().join("etc/conf.d/900.toml");
+    std::fs::write(&extra, "[registration]\nopen = false").unwrap();
+    let answer = daemon.admin().post("/v1/reload", "{}").await;
+    answer.assert_refused(ErrorCode::StorageUnavailable);
+    let ready = daemon.client().ready().await;
+    assert_eq!((ready.status, &ready.json()["parts"]["audit"]["state"]), (503, &json!("down")), "{ready}");
+    database.execute("DROP TRIGGER refuse").await.unwrap();
+    daemon.until_ready().await;
+    daemon.client().register("ada@example.org").await;
+    daemon.admin().post("/v1/reload", "{}").await.assert_status(200);
+    let body = json!({ "email": "eve@example.org", "password": PASSWORD });
+    daemon.client().try_register(&body).await.assert_status(403);
+}
+
+#[tokio::test]
 async fn authctl_speaks_json_lists_and_exit_codes() {
     let daemon = Daemon::start(Options::sqlite()).await;
     let tokens = daemon.client().register("ada@example.org").await;
@@ -295,4 +312,28 @@ async fn authctl_says_in_one_line_that_the_database_is_down() {
     assert!(!ran.stderr.contains(&url) && !ran.stderr.contains("postgres://"), "{ran:?}");
     let status = daemon.ctl().run(&["status"]).await;
     assert_eq!(status.code, Some(3), "{status:?}");
+}
+
+on_both! {
+    async fn text_that_no_column_holds_and_no_page_ended_with_is_refused_as_such(options) {
+        let daemon = Daemon::start(options).await;
+        daemon.client().register("ada@example.org").await;
+        let long = "x".repeat(100_000);
+        for (path, body) in [
+            ("session/list", json!({ "after": "' OR 1=1 --" })),
+            ("user/list", json!({ "after": "" })),
+            ("audit/list", json!({ "after": "-1.x" })),
+            ("session/list", json!({ "device": "a\0" })),
+            ("session/list", json!({ "device": long })),
+            ("user/list", json!({ "search": "\0" })),
+            ("user/list", json!({ "search": long })),
+            ("user/show", json!({ "user": "usr_0\0" })),
+            ("audit/list", json!({ "target": "a\0b" })),
+            ("user/disable", json!({ "user": "ada@example.org", "reason": "a\0b" })),
+        ] {
+            let answer = daemon.admin().post(&format!("/v1/{path}"), &body.to_string()).await;
+            assert_eq!(answer.status, 400, "{path}: {answer}");
+        }
+        daemon.client().try_login("ada@example.org", PASSWORD).await.assert_status(200);
+    }
 }

@@ -351,6 +351,22 @@ on_both! {
     }
 }
 
+#[tokio::test]
+async fn wrong_passwords_end_a_session_also_after_it_has_changed_its_password() {
+    let daemon = Daemon::start(Options::sqlite()).await;
+    let client = daemon.client();
+    let stolen = client.register("ada@example.org").await;
+    client.change_password(&stolen.access, PASSWORD, OTHER).await.assert_status(204);
+    // A repeat of a change may come with the new password alone, so that is evaluated too, and counts.
+    for guess in ["basalt-orchid-58-rail", "cobalt-walnut-31-pier", "marble-thistle-77-cove"] {
+        let answer = client.change_password(&stolen.access, WRONG, guess).await;
+        answer.assert_refused(ErrorCode::InvalidCredentials);
+    }
+    client.profile(&stolen.access).await.assert_refused(ErrorCode::TokenInvalid);
+    client.try_refresh(&stolen.refresh).await.assert_refused(ErrorCode::TokenInvalid);
+    client.try_login("ada@example.org", OTHER).await.assert_status(200);
+}
+
 on_both! {
     async fn wrong_passwords_count_and_end_the_session_also_after_a_change_in_it(options) {
         let daemon = Daemon::start(options).await;

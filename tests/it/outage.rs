@@ -51,6 +51,8 @@ fn flows(scene: &Scene) -> Vec<(&'static str, Call, Duration)> {
             short,
         ),
         ("end all", client.call("DELETE", "/api/auth/sessions").bearer(access), short),
+        ("log out all", client.post("/api/auth/logout", &json!({ "scope": "all" })).bearer(access), short),
+        ("log out others", client.post("/api/auth/logout", &json!({ "scope": "others" })).bearer(access), short),
         ("change password", client.call("PATCH", "/api/user/password").json(&change).bearer(access), long),
         ("delete account", client.call("DELETE", "/api/user").json(&delete).bearer(access), long),
         ("reset", client.post("/api/auth/password/reset", &reset), long),

@@ -129,6 +129,30 @@ async fn nothing_works_after_a_logout_among_refreshes_on_two_instances() {
     logout_among_refreshes(&daemon, clients, true).await;
 }
 
+#[tokio::test]
+async fn an_instance_that_confirms_an_end_denies_also_what_ended_on_another_before() {
+    let daemon = Daemon::start(Options::postgres().await).await;
+    let other = daemon.second().await;
+    let (here, there) = (daemon.client(), other.client());
+    for round in 0..6 {
+        let email = format!("user{round}@example.org");
+        let tokens = here.register(&email).await;
+        here.verify(&tokens.access).await.assert_status(200);
+        there.logout(&tokens.refresh).await.assert_status(204);
+        let (path, body) = match round % 3 {
+            0 => ("/v1/session/revoke", json!({ "id": tokens.session })),
+            1 => ("/v1/user/disable", json!({ "user": email })),
+            _ => ("", json!(null)),
+        };
+        if path.is_empty() {
+            here.logout(&tokens.refresh).await.assert_status(204);
+        } else {
+            daemon.admin().post(path, &body.to_string()).await.assert_status(200);
+        }
+        here.verify(&tokens.access).await.assert_status(401);
+    }
+}
+
 on_both! {
     async fn logins_refreshes_and_a_disabled_account_leave_no_live_session(options) {
         let daemon = Daemon::start(options).await;

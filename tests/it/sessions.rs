@@ -119,6 +119,27 @@ on_both! {
     }
 }
 
+#[tokio::test]
+async fn a_logout_with_two_tokens_ends_the_sessions_of_both() {
+    let daemon = Daemon::start(tests::options::Options::sqlite()).await;
+    let client = daemon.client();
+    let with = |refresh: &str, access: &str| {
+        client.post("/api/auth/logout", &json!({ "refresh_token": refresh })).bearer(access)
+    };
+    let one = client.register("ada@example.org").await;
+    with("none of ours", &one.access).send().await.assert_status(204);
+    client.profile(&one.access).await.assert_refused(ErrorCode::TokenInvalid);
+    let (two, three) = (client.login("ada@example.org").await, client.login("ada@example.org").await);
+    with(&two.refresh, &three.access).send().await.assert_status(204);
+    for tokens in [&two, &three] {
+        client.try_refresh(&tokens.refresh).await.assert_refused(ErrorCode::TokenInvalid);
+        client.verify(&tokens.access).await.assert_status(401);
+    }
+    let four = client.login("ada@example.org").await;
+    with(&four.refresh, "none.of.ours").send().await.assert_status(204);
+    client.profile(&four.access).await.assert_refused(ErrorCode::TokenInvalid);
+}
+
 on_both! {
     async fn others_and_all_need_a_live_bearer_or_the_current_refresh_token(options) {
         let daemon = Daemon::start(options).await;

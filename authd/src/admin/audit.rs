@@ -26,7 +26,7 @@ const BATCH: u32 = 500;
 
 /// `audit/list`
 pub(super) async fn list(admin: Arc<Admin>, by: Caller, request: ListRequest) -> Result<Page<Event>, Denied> {
-    let page = page_request(request.limit, request.after.clone());
+    let page = page_request(request.limit, request.after.clone())?;
     let events = admin.auth.list_events(&by.reader(), filter(request), page).await?;
     Ok(shown(events, event))
 }

@@ -4,6 +4,7 @@ use super::problem::Denied;
 use axum::body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -25,7 +26,19 @@ pub(super) async fn read<T: DeserializeOwned>(body: Body) -> Result<T, Denied> {
     };
     let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
     // Unknown and duplicate fields are refused by the types; serde's messages name field, line and column.
-    serde_json::from_slice(text).map_err(|error| Denied::Malformed(error.to_string()))
+    let request = serde_json::from_slice(text).map_err(|error| Denied::Malformed(error.to_string()))?;
+    let whole = serde_json::from_slice(text).map_err(|error| Denied::Malformed(error.to_string()))?;
+    if holds_nul(&whole) { Err(Denied::Malformed("a text contains NUL".to_owned())) } else { Ok(request) }
+}
+
+/// Whether any text has a NUL: no database column of PostgreSQL can hold one.
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(members) => members.values().any(holds_nul),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 #[cfg(test)]
@@ -43,6 +56,7 @@ mod tests {
         assert!(refusal(r#"{"user":"a","user":"b"}"#).await.contains("duplicate field `user`"));
         assert!(refusal(r#"{"limit":"many"}"#).await.contains("line 1 column"));
         assert!(refusal("[1").await.contains("line 1"));
+        assert!(refusal(r#"{"user":"a\u0000"}"#).await.contains("NUL"));
         assert!(refusal("{} {}").await.contains("trailing characters"));
     }
 

@@ -21,10 +21,10 @@ pub(super) async fn status(admin: Arc<Admin>, _: Caller, _: Empty) -> Result<Sta
 pub(super) async fn reload(admin: Arc<Admin>, by: Caller, request: ReloadRequest) -> Result<Reloaded, Denied> {
     let operator = by.operator(intent!(request))?;
     if operator.is_dry_run() {
-        let Checked { problems, live, restart } = admin.control.check_config();
+        let Checked { problems, live, restart } = admin.control.check_config().await;
         return Ok(Reloaded { applied: live, restart, problems });
     }
-    Ok(admin.control.reload(&operator).await)
+    Ok(admin.control.reload(&operator).await?)
 }
 
 /// `config/show`
@@ -34,5 +34,5 @@ pub(super) async fn show_config(admin: Arc<Admin>, _: Caller, _: Empty) -> Resul
 
 /// `config/check`
 pub(super) async fn check_config(admin: Arc<Admin>, _: Caller, _: Empty) -> Result<Checked, Denied> {
-    Ok(admin.control.check_config())
+    Ok(admin.control.check_config().await)
 }

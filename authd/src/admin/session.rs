@@ -4,7 +4,7 @@ use super::{
     Admin,
     call::{Caller, intent},
     problem::Denied,
-    user::page_request,
+    user::{page_request, searchable},
 };
 use crate::{
     auth::{Expectation, SessionQuery},
@@ -25,7 +25,7 @@ use std::sync::Arc;
 /// `session/list`
 pub(super) async fn list(admin: Arc<Admin>, _: Caller, request: ListRequest) -> Result<Page<Session>, Denied> {
     let query = query(request.filter())?;
-    let page = admin.auth.list_sessions(query, page_request(request.limit, request.after)).await?;
+    let page = admin.auth.list_sessions(query, page_request(request.limit, request.after)?).await?;
     Ok(shown(page))
 }
 
@@ -99,7 +99,7 @@ fn query(filter: Filter) -> Result<SessionQuery, Denied> {
         }),
         since_ms: filter.since.map(Timestamp::as_millis),
         until_ms: filter.until.map(Timestamp::as_millis),
-        device: filter.device,
+        device: searchable("device", filter.device)?,
     })
 }
 
@@ -141,6 +141,13 @@ mod tests {
         for text in ["", "ses_", "ses", "usr_01k", "ses_%", "ses_01K", "ada@example.org"] {
             assert!(id_prefix(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_text_longer_than_any_device_is_refused() {
+        let device = |length| Filter { device: Some("x".repeat(length)), ..Filter::default() };
+        assert!(query(device(320)).is_ok());
+        assert!(matches!(query(device(100_000)), Err(Denied::Malformed(_))));
     }
 
     #[test]

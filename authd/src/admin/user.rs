@@ -26,9 +26,31 @@ use shared::{
 };
 use std::sync::Arc;
 
+/// Longest text to search for, in characters: no name or device has more.
+const SEARCH_MAX: usize = 320;
+
 /// The part of a list that a request asks for.
-pub(super) fn page_request(limit: Option<u32>, after: Option<String>) -> page::PageRequest {
-    page::PageRequest { limit: page_size(limit), after }
+///
+/// # Errors
+/// [`Denied::Malformed`] when `after` is no cursor.
+pub(super) fn page_request(limit: Option<u32>, after: Option<String>) -> Result<page::PageRequest, Denied> {
+    if let Some(Err(error)) = after.as_deref().map(str::parse::<page::Cursor>) {
+        return Err(Denied::Malformed(format!("`after` is {error}")));
+    }
+    Ok(page::PageRequest { limit: page_size(limit), after })
+}
+
+/// A text to search for.
+///
+/// # Errors
+/// [`Denied::Malformed`] when it is longer than anything it could be found in.
+pub(super) fn searchable(name: &str, text: Option<String>) -> Result<Option<String>, Denied> {
+    match text {
+        Some(text) if text.chars().count() > SEARCH_MAX => {
+            Err(Denied::Malformed(format!("`{name}` has more than {SEARCH_MAX} characters")))
+        }
+        text => Ok(text),
+    }
 }
 
 /// A page of stored things as it is shown.
@@ -45,13 +67,13 @@ pub(super) fn shown<T, U>(page: page::Page<T>, change: impl FnMut(T) -> U) -> Pa
 pub(super) async fn list(admin: Arc<Admin>, _: Caller, request: ListRequest) -> Result<Page<User>, Denied> {
     let filter = AccountFilter {
         id_prefix: None,
-        name: request.search.map(|text| text.to_lowercase()).filter(|text| !text.is_empty()),
+        name: searchable("search", request.search)?.map(|text| text.to_lowercase()).filter(|text| !text.is_empty()),
         disabled: request.state.map(|state| match state {
             State::Enabled => Disabled::No,
             State::Disabled => Disabled::Yes,
         }),
     };
-    let rows = admin.auth.list_users(filter, page_request(request.limit, request.after)).await?;
+    let rows = admin.auth.list_users(filter, page_request(request.limit, request.after)?).await?;
     let mut locked = Vec::with_capacity(rows.items.len());
     for row in &rows.items {
         locked.push(admin.auth.is_locked(&row.account.id).await);

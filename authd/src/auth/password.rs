@@ -55,12 +55,13 @@ impl Auth {
         self.note_change(&bearer.session);
         let change = Break::ChangePassword { expected, new: hash, keep: bearer.session.clone() };
         match self.parts.accounts.break_sessions(&bearer.account, change, event.clone()).await? {
-            Broken::Done(ended) => {
-                self.revoked.add(&ended, self.forget_ms());
+            Broken::Done(revoked) => {
+                self.remember_ended(&revoked.over);
                 Ok(())
             }
-            // Somebody was faster: what was proven is the password no more.
+            // Somebody was faster: what was proven is the password no more, or the session is over.
             Broken::Changed | Broken::Missing => Err(self.refuse_password(event).await),
+            Broken::SessionOver => Err(Refusal::TokenInvalid),
         }
     }
 
@@ -75,10 +76,17 @@ impl Auth {
         if !self.proves(caller, Proof { bearer, record: &record, event: &event }, password).await? {
             return Err(self.refuse_password(event).await);
         }
-        if let Broken::Done(ended) = self.parts.accounts.break_sessions(&bearer.account, Break::Delete, event).await? {
-            self.revoked.add(&ended, self.forget_ms());
+        let Some(expected) = record.password else { return Err(Refusal::InvalidCredentials) };
+        let change = Break::DeleteOwn { expected, session: bearer.session.clone() };
+        match self.parts.accounts.break_sessions(&bearer.account, change, event.clone()).await? {
+            Broken::Done(revoked) => {
+                self.remember_ended(&revoked.over);
+                Ok(())
+            }
+            Broken::Missing => Ok(()),
+            Broken::Changed => Err(self.refuse_password(event).await),
+            Broken::SessionOver => Err(Refusal::TokenInvalid),
         }
-        Ok(())
     }
 
     async fn record_of(&self, bearer: &Bearer) -> Result<LoginRecord, Refusal> {

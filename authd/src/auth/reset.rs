@@ -35,10 +35,10 @@ impl Auth {
         let id = record.account.id;
         let event = event.by(Actor::User(id.to_string())).about("user", id.as_str());
         // Of two calls with one token the slower one finds it used.
-        let Some((account, ended)) = self.parts.accounts.redeem_reset(hash, password, event.clone()).await? else {
+        let Some((account, revoked)) = self.parts.accounts.redeem_reset(hash, password, event.clone()).await? else {
             return Err(self.refuse_reset(event).await);
         };
-        self.revoked.add(&ended, self.forget_ms());
+        self.remember_ended(&revoked.over);
         self.forget_failures(&account).await;
         Ok(())
     }

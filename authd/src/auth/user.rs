@@ -12,7 +12,7 @@ use crate::domain::{
     session::{SessionFilter, SessionState},
     token::TokenHash,
 };
-use shared::id::{SessionId, UserId};
+use shared::id::UserId;
 
 /// An account an operator makes.
 #[derive(Debug, Clone)]
@@ -183,14 +183,12 @@ impl Auth {
         }
         let event = self.operator_event(operator, action).about("user", account.id.as_str());
         match self.parts.accounts.break_sessions(&account.id, change, event).await? {
-            Broken::Done(ended) => Ok(self.remember_ended(&ended)),
-            Broken::Missing | Broken::Changed => Err(OperatorRefusal::NotFound),
+            Broken::Done(revoked) => {
+                self.remember_ended(&revoked.over);
+                Ok(revoked.ended.len().try_into().unwrap_or(u64::MAX))
+            }
+            Broken::Missing | Broken::Changed | Broken::SessionOver => Err(OperatorRefusal::NotFound),
         }
-    }
-
-    fn remember_ended(&self, ended: &[SessionId]) -> u64 {
-        self.revoked.add(ended, self.forget_ms());
-        ended.len().try_into().unwrap_or(u64::MAX)
     }
 
     /// Lets a disabled account log in again.

@@ -1,27 +1,30 @@
 //! What of a new configuration takes effect at once, and what waits for a restart.
 
-use super::{Config, Effect, keys};
+use super::{Config, Effect, Key, keys};
 
-/// The keys in which two configurations differ, as TOML writes them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ReloadDiff {
-    /// They take effect now.
-    pub changed_live: Vec<String>,
-    /// They take effect at the next start.
-    pub needs_restart: Vec<String>,
+/// A key in which two configurations differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Its dotted name as TOML writes it.
+    pub key: String,
+    /// The value before, secrets masked: a changed secret looks the same before and after.
+    pub from: String,
+    /// The value after.
+    pub to: String,
+    /// When it takes effect.
+    pub effect: Effect,
 }
 
-/// Compares a running configuration with a new one.
+/// Compares a running configuration with a new one, in the order of the manual.
 #[must_use]
-pub fn reload_diff(old: &Config, new: &Config) -> ReloadDiff {
-    let mut diff = ReloadDiff::default();
-    for key in keys().filter(|key| key.differs(old, new)) {
-        match key.effect {
-            Effect::Live => diff.changed_live.push(key.toml_name()),
-            Effect::Restart | Effect::Later => diff.needs_restart.push(key.toml_name()),
-        }
-    }
-    diff
+pub fn differences(old: &Config, new: &Config) -> Vec<Difference> {
+    let difference = |key: &'static Key| Difference {
+        key: key.toml_name(),
+        from: key.show(old),
+        to: key.show(new),
+        effect: key.effect,
+    };
+    keys().filter(|key| key.differs(old, new)).map(difference).collect()
 }
 
 impl Config {
@@ -39,6 +42,11 @@ mod tests {
     use super::*;
     use crate::config::source::testing::args;
 
+    fn names(old: &Config, new: &Config, effect: Effect) -> Vec<String> {
+        let changed = differences(old, new).into_iter().filter(|change| change.effect == effect);
+        changed.map(|change| change.key).collect()
+    }
+
     fn config(environment: &[(&str, &str)]) -> Config {
         Config::load(&args(environment)).unwrap().config
     }
@@ -51,13 +59,12 @@ mod tests {
             ("AUTHD_LIMIT__LOGIN_IP__BURST", "7"),
             ("AUTHD_PASSWORD__WORKERS", "3"),
         ]);
-        let diff = reload_diff(&old, &new);
-        assert_eq!(diff.changed_live, ["limit.\"login.ip\".burst", "log.level"]);
-        assert_eq!(diff.needs_restart, ["password.workers"]);
+        assert_eq!(names(&old, &new, Effect::Live), ["limit.\"login.ip\".burst", "log.level"]);
+        assert_eq!(names(&old, &new, Effect::Restart), ["password.workers"]);
         let next = old.with_live_of(&new);
         assert_eq!(next.limit, new.limit);
         assert_eq!(next.password, old.password);
-        assert_eq!(reload_diff(&next, &new).changed_live, Vec::<String>::new());
+        assert_eq!(names(&next, &new, Effect::Live), Vec::<String>::new());
     }
 
     #[test]
@@ -66,7 +73,9 @@ mod tests {
         std::fs::write(directory.path().join("kek"), "x").unwrap();
         let credentials = directory.path().to_str().unwrap();
         let with = |url| config(&[("CREDENTIALS_DIRECTORY", credentials), ("AUTHD_DATABASE__URL", url)]);
-        let diff = reload_diff(&with("postgres://a:1@db/x"), &with("postgres://a:2@db/x"));
-        assert_eq!(diff.needs_restart, ["database.url"]);
+        let [change] =
+            <[_; 1]>::try_from(differences(&with("postgres://a:1@db/x"), &with("postgres://a:2@db/x"))).unwrap();
+        assert_eq!((change.key.as_str(), &change.from), ("database.url", &change.to));
+        assert!(change.to.contains("***"), "{}", change.to);
     }
 }

@@ -10,7 +10,13 @@ use tracing::{error, warn};
 /// Compares the database with the anchor and, unless it is older, moves the anchor.
 pub(super) async fn check(auth: &Auth, path: &Path) -> Result<(), StoreError> {
     let file = path.to_owned();
-    let seen = off_thread(move || std::fs::read_to_string(file)).await.ok().and_then(|text| text.parse().ok());
+    let seen = match off_thread(move || read(&file)).await {
+        Ok(seen) => seen,
+        Err(cause) => {
+            warn!(path = %path.display(), %cause, "the anchor cannot be read: a database restored before now goes unnoticed");
+            None
+        }
+    };
     match auth.compare_with_anchor(seen).await? {
         Restored::No(anchor) if seen != Some(anchor) => {
             let file = path.to_owned();
@@ -34,6 +40,15 @@ async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Se
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
 }
 
+/// The anchor of an earlier look; `None` where there was none.
+fn read(path: &Path) -> io::Result<Option<Anchor>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => text.parse().map(Some).map_err(io::Error::other),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(cause),
+    }
+}
+
 /// Written aside and renamed: the file is never half a line.
 fn write(path: &Path, anchor: Anchor) -> io::Result<()> {
     let draft = path.with_extension("anchor.new");
@@ -41,4 +56,21 @@ fn write(path: &Path, anchor: Anchor) -> io::Result<()> {
     file.write_all(anchor.to_string().as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&draft, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_anchor_is_none_and_a_damaged_one_is_not_taken_for_missing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.anchor");
+        assert_eq!(read(&path).unwrap(), None);
+        let anchor = Anchor { seq: 7, epoch: 1 };
+        write(&path, anchor).unwrap();
+        assert_eq!(read(&path).unwrap(), Some(anchor));
+        std::fs::write(&path, "authd-anchor/1 se").unwrap();
+        assert!(read(&path).is_err());
+    }
 }

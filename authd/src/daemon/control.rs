@@ -3,11 +3,12 @@
 use crate::{
     admin::control::Control,
     auth::{Auth, Operator},
-    config::{self, Args, Config, Effect, Loaded, Origin},
+    config::{self, Args, Config, Difference, Effect, Loaded, Origin},
     daemon::Daemon,
     domain::{
         audit::{Action, EventOutcome},
         key::KeyState,
+        store_error::StoreError,
     },
     http::{Part, PartState, ReadyCheck},
     log::LogHandle,
@@ -27,17 +28,17 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// Tells whether requests can be answered: database writable, audit writable (the same transaction), a key usable.
+/// Tells whether requests can be answered: database writable, audit writable, a key usable.
 pub(super) struct Health(pub(super) Arc<Auth>);
 
 #[async_trait::async_trait]
 impl ReadyCheck for Health {
     async fn parts(&self) -> Vec<Part> {
         let part = |name, works: bool| Part { name, state: if works { PartState::Up } else { PartState::Down } };
-        let writable = self.0.parts.readiness.probe().await.is_ok();
+        let (database, audit) = tokio::join!(self.0.parts.readiness.probe(), self.0.probe_audit());
         vec![
-            part("database", writable),
-            part("audit", writable),
+            part("database", database.is_ok()),
+            part("audit", audit.is_ok()),
             part("keys", !self.0.parts.signer.published().is_empty()),
             part("restore", !self.0.is_locked_down()),
         ]
@@ -64,10 +65,24 @@ impl Running {
         &self.daemon.auth
     }
 
+    /// Reads the configuration again; off the event loop, because files can be slow.
+    async fn read_again(&self) -> Result<Loaded, Vec<Problem>> {
+        let args = self.args.clone();
+        match tokio::task::spawn_blocking(move || Config::load(&args)).await {
+            Ok(Ok(new)) => Ok(new),
+            Ok(Err(problems)) => Err(problems.0.into_iter().map(problem).collect()),
+            Err(panicked) => Err(vec![plain_problem(panicked.to_string())]),
+        }
+    }
+
     /// Puts the live part of a new configuration into force.
-    fn adopt(&self, new: Loaded) -> Result<(), String> {
+    async fn adopt(&self, new: Loaded) -> Result<(), Vec<Problem>> {
         let next = self.loaded().config.with_live_of(&new.config);
-        self.daemon.reconfigure(&next).map_err(|error| error.to_string())?;
+        let (daemon, config) = (self.daemon.clone(), next.clone());
+        // The list of refused passwords is read again.
+        let adopted = tokio::task::spawn_blocking(move || daemon.reconfigure(&config)).await;
+        let failed = |error: &dyn std::fmt::Display| vec![plain_problem(error.to_string())];
+        adopted.map_err(|panicked| failed(&panicked))?.map_err(|error| failed(&error))?;
         self.log.set_level(next.log.level);
         self.trusted_proxies.send_replace(next.server.trusted_proxies.clone());
         *self.loaded() = Loaded { config: next, ..new };
@@ -81,25 +96,43 @@ impl Running {
     }
 
     /// SIGHUP and `authctl reload`: `by` is who asked on the socket.
-    pub(super) async fn reload_for(&self, by: Option<&Operator>) -> Reloaded {
-        let outcome = match Config::load(&self.args) {
-            Err(problems) => Err(problems.0.into_iter().map(problem).collect::<Vec<_>>()),
-            Ok(new) => {
-                let (applied, restart) = changes(&self.loaded(), &new);
-                let dry_run = by.is_some_and(Operator::is_dry_run);
-                let adopted = if dry_run { Ok(()) } else { self.adopt(new) };
-                adopted.map(|()| (applied, restart)).map_err(|message| vec![plain_problem(message)])
-            }
+    ///
+    /// # Errors
+    /// [`StoreError`] when an operator's reload could not be recorded: nothing has changed then. A signal has nobody to
+    /// tell, so its reload goes on.
+    pub(super) async fn reload_for(&self, by: Option<&Operator>) -> Result<Reloaded, StoreError> {
+        let new = match self.read_again().await {
+            Ok(new) => new,
+            Err(problems) => return Ok(self.reject(by, problems).await),
         };
-        let (action, result, reloaded) = match outcome {
-            Ok((applied, restart)) => {
-                (Action::ConfigReloaded, EventOutcome::Ok, Reloaded { applied, restart, problems: Vec::new() })
+        let (applied, restart) = changes(&self.loaded().config, &new.config);
+        let reloaded = Reloaded { applied, restart, problems: Vec::new() };
+        if let Err(error) = self.note_reload(by, &reloaded).await {
+            tracing::warn!(%error, "the reload could not be recorded in the audit");
+            if by.is_some() {
+                return Err(error);
             }
-            Err(problems) => (
-                Action::ConfigRejected,
-                EventOutcome::Error,
-                Reloaded { applied: Vec::new(), restart: Vec::new(), problems },
-            ),
+        }
+        match self.adopt(new).await {
+            Ok(()) => Ok(reloaded),
+            Err(problems) => Ok(self.reject(by, problems).await),
+        }
+    }
+
+    /// Nothing changes, so this is told even if it cannot be recorded.
+    async fn reject(&self, by: Option<&Operator>, problems: Vec<Problem>) -> Reloaded {
+        let rejected = Reloaded { applied: Vec::new(), restart: Vec::new(), problems };
+        if let Err(error) = self.note_reload(by, &rejected).await {
+            tracing::warn!(%error, "the rejected reload could not be recorded in the audit");
+        }
+        rejected
+    }
+
+    async fn note_reload(&self, by: Option<&Operator>, reloaded: &Reloaded) -> Result<(), StoreError> {
+        let (action, outcome) = if reloaded.problems.is_empty() {
+            (Action::ConfigReloaded, EventOutcome::Ok)
+        } else {
+            (Action::ConfigRejected, EventOutcome::Error)
         };
         let names = |changes: &[Change]| changes.iter().map(|change| change.key.as_str()).collect::<Vec<_>>().join(" ");
         let detail = vec![
@@ -108,10 +141,7 @@ impl Running {
             ("problems", reloaded.problems.len().to_string()),
         ];
         tracing::info!(action = action.as_str(), applied = %names(&reloaded.applied), problems = reloaded.problems.len(), "configuration read again");
-        if let Err(error) = self.auth().note_daemon(action, result, by, detail).await {
-            tracing::warn!(%error, "the reload could not be recorded in the audit");
-        }
-        reloaded
+        self.auth().note_daemon(action, outcome, by, detail).await
     }
 }
 
@@ -129,13 +159,10 @@ fn plain_problem(message: String) -> Problem {
 }
 
 /// What differs: `(takes effect now, waits for a restart)`.
-fn changes(old: &Loaded, new: &Loaded) -> (Vec<Change>, Vec<Change>) {
-    let before = config::describe(&old.config, &old.origins);
-    let after = config::describe(&new.config, &new.origins);
-    let differing = before.into_iter().zip(after).filter(|(old, new)| old.value != new.value);
-    let (live, restart): (Vec<_>, Vec<_>) = differing.partition(|(old, _)| old.effect == Effect::Live);
-    let change =
-        |(old, new): (config::Described, config::Described)| Change { key: old.key, from: old.value, to: new.value };
+fn changes(old: &Config, new: &Config) -> (Vec<Change>, Vec<Change>) {
+    let differing = config::differences(old, new).into_iter();
+    let (live, restart): (Vec<_>, Vec<_>) = differing.partition(|difference| difference.effect == Effect::Live);
+    let change = |difference: Difference| Change { key: difference.key, from: difference.from, to: difference.to };
     (live.into_iter().map(change).collect(), restart.into_iter().map(change).collect())
 }
 
@@ -199,20 +226,17 @@ impl Control for Running {
         )
     }
 
-    fn check_config(&self) -> Checked {
-        match Config::load(&self.args) {
+    async fn check_config(&self) -> Checked {
+        match self.read_again().await {
             Ok(new) => {
-                let (live, restart) = changes(&self.loaded(), &new);
+                let (live, restart) = changes(&self.loaded().config, &new.config);
                 Checked { problems: Vec::new(), live, restart }
             }
-            Err(problems) => {
-                let problems = problems.0.into_iter().map(problem).collect();
-                Checked { problems, live: Vec::new(), restart: Vec::new() }
-            }
+            Err(problems) => Checked { problems, live: Vec::new(), restart: Vec::new() },
         }
     }
 
-    async fn reload(&self, operator: &Operator) -> Reloaded {
+    async fn reload(&self, operator: &Operator) -> Result<Reloaded, StoreError> {
         self.reload_for(Some(operator)).await
     }
 

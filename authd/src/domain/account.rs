@@ -4,7 +4,7 @@ use crate::domain::{
     audit::Event,
     identifier::{Email, IdentifierKind, Username},
     page::{Page, PageRequest},
-    session::{NewSession, Opened},
+    session::{NewSession, Opened, Revoked},
     store_error::StoreError,
 };
 use shared::id::{SessionId, UserId};
@@ -126,19 +126,39 @@ pub enum Break {
     Disable,
     /// The operator ended all its sessions.
     LogoutAll,
-    /// It is deleted: identifiers and credentials go, sessions end, the row stays as a tombstone without names.
+    /// The operator deleted it: identifiers and credentials go, sessions end, the row stays as a tombstone without names.
     Delete,
+    /// The user deleted it; `expected` is the hash that was verified: another one by now is [`Broken::Changed`].
+    DeleteOwn {
+        /// The hash that was verified.
+        expected: PasswordHash,
+        /// The caller's session.
+        session: SessionId,
+    },
+}
+
+impl Break {
+    /// The session in which it was asked for, unless an operator did: if it has ended by now, nothing changes (R7).
+    #[must_use]
+    pub fn acting(&self) -> Option<&SessionId> {
+        match self {
+            Self::ChangePassword { keep: session, .. } | Self::DeleteOwn { session, .. } => Some(session),
+            Self::Disable | Self::LogoutAll | Self::Delete => None,
+        }
+    }
 }
 
 /// How such a change ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Broken {
-    /// Done; the sessions that ended with it.
-    Done(Vec<SessionId>),
+    /// Done, with the sessions that ended.
+    Done(Revoked),
     /// There is no such account.
     Missing,
     /// The password is not the one that was verified any more.
     Changed,
+    /// The session in which it was asked for has ended.
+    SessionOver,
 }
 
 /// Keeps accounts. Every method is one transaction and writes the event it is given, or does nothing.
@@ -193,5 +213,5 @@ pub trait AccountStore: Send + Sync {
         token: [u8; 32],
         new: PasswordHash,
         event: Event,
-    ) -> Result<Option<(UserId, Vec<SessionId>)>, StoreError>;
+    ) -> Result<Option<(UserId, Revoked)>, StoreError>;
 }

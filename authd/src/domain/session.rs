@@ -335,8 +335,6 @@ pub struct Rotated {
     pub decision: Decision,
     /// The session after it.
     pub session: Session,
-    /// Its account's epoch.
-    pub account_epoch: i64,
     /// The seal to open for a retry.
     pub sealed: Option<Sealed>,
     /// End of the access token to give out, for a rotation or a retry.
@@ -373,6 +371,9 @@ pub struct Revoked {
     pub matched: u64,
     /// Those that ended now.
     pub ended: Vec<SessionId>,
+    /// Those that nothing may work of once this is answered (R7): what ended now, and what matches and ended a moment
+    /// ago, perhaps on another instance whose word has not come yet.
+    pub over: Vec<SessionId>,
 }
 
 /// Something that no longer works, for the memory of every instance.
@@ -389,8 +390,6 @@ pub struct Revocation {
 pub struct LiveSession {
     /// The session.
     pub session: Session,
-    /// The account's epoch.
-    pub account_epoch: i64,
     /// Whether the account may act.
     pub account_enabled: bool,
 }

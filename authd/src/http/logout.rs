@@ -16,7 +16,8 @@ use utoipa::ToSchema;
 #[schema(as = Logout)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogoutBody {
-    /// Any refresh token of the session; it counts before the one in the header.
+    /// Any refresh token of the session. With a token in the header too, the sessions of both end; for `others` and
+    /// `all` this one counts.
     refresh_token: Option<String>,
     /// What ends; `current` where nothing is said.
     #[serde(default)]
@@ -65,8 +66,20 @@ pub(super) async fn logout(
 ) -> Result<StatusCode, ApiError> {
     let body = body.unwrap_or_default();
     let refresh = body.refresh_token.map(|token| LogoutProof::Refresh(Secret::new(token)));
-    let proof = refresh.or(access.map(LogoutProof::Access)).ok_or(Refusal::MissingToken)?;
-    state.auth.logout(&client.caller(), proof, body.scope.into()).await?;
+    let access = access.map(LogoutProof::Access);
+    let caller = client.caller();
+    match (refresh, access, LogoutScope::from(body.scope)) {
+        (Some(refresh), Some(access), LogoutScope::Current) => {
+            state.auth.logout(&caller, refresh, LogoutScope::Current).await?;
+            match state.auth.logout(&caller, access, LogoutScope::Current).await {
+                // Clients keep sending an access token that has long been none; the other one counted.
+                Ok(()) | Err(Refusal::TokenInvalid) => {}
+                Err(refusal) => return Err(refusal.into()),
+            }
+        }
+        (Some(proof), _, scope) | (None, Some(proof), scope) => state.auth.logout(&caller, proof, scope).await?,
+        (None, None, _) => return Err(Refusal::MissingToken.into()),
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -205,7 +205,7 @@ impl AccountStore for Down {
         _: [u8; 32],
         _: PasswordHash,
         _: Event,
-    ) -> Result<Option<(UserId, Vec<SessionId>)>, StoreError> {
+    ) -> Result<Option<(UserId, Revoked)>, StoreError> {
         down()
     }
 }
@@ -284,7 +284,7 @@ impl KeyStore for Down {
 #[async_trait]
 impl SettingStore for Down {
     async fn all(&self) -> Result<Vec<Setting>, StoreError> {
-        down()
+        Ok(Vec::new())
     }
     async fn put(&self, _: &str, _: &str, _: &str, _: Option<i64>, _: Event) -> Result<(), StoreError> {
         down()
@@ -297,6 +297,9 @@ impl SettingStore for Down {
 #[async_trait]
 impl AuditLog for Down {
     async fn append(&self, _: Vec<Event>) -> Result<(), StoreError> {
+        down()
+    }
+    async fn probe(&self, _: Event) -> Result<(), StoreError> {
         down()
     }
     async fn list(&self, _: EventFilter, _: PageRequest) -> Result<Page<StoredEvent>, StoreError> {

@@ -8,7 +8,7 @@ use crate::{
         audit::Event,
         identifier::IdentifierKind,
         page::{Page, PageRequest},
-        session::NewSession,
+        session::{NewSession, Revoked},
         store_error::StoreError,
     },
     store::{
@@ -21,7 +21,7 @@ use crate::{
         session_end::lock_account,
     },
 };
-use shared::id::{SessionId, UserId};
+use shared::id::UserId;
 
 /// Accounts in the database.
 pub(super) struct Accounts {
@@ -147,7 +147,7 @@ impl AccountStore for Accounts {
         token: [u8; 32],
         new: PasswordHash,
         event: Event,
-    ) -> Result<Option<(UserId, Vec<SessionId>)>, StoreError> {
+    ) -> Result<Option<(UserId, Revoked)>, StoreError> {
         on_tx!(self.db, |tx| account_break::redeem_reset(tx, &token, &new, &event).await)
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     domain::{
         account::{Break, Broken, PasswordHash},
         audit::Event,
-        session::EndReason,
+        session::{EndReason, Revoked, SessionFilter},
     },
     store::{
         account_create::set_password,
@@ -13,7 +13,7 @@ use crate::{
         error::Stored,
         event,
         row::user_id,
-        session_end::{end_with_events, lock_account, lock_live_of},
+        session_end::{end_with_events, lock_account, lock_live_of, revoked},
     },
 };
 use shared::id::{SessionId, UserId};
@@ -22,6 +22,11 @@ use shared::id::{SessionId, UserId};
 pub(super) async fn break_sessions(tx: &mut Tx<'_>, id: &UserId, change: &Break, event: &Event) -> Stored<Broken> {
     if lock_account(tx, id).await?.is_none() {
         return Ok(Broken::Missing);
+    }
+    if let Some(session) = change.acting()
+        && !lock_live_of(tx, id).await?.contains(session)
+    {
+        return Ok(Broken::SessionOver);
     }
     let (why, keep) = match change {
         Break::ChangePassword { expected, new, keep } => {
@@ -41,6 +46,13 @@ pub(super) async fn break_sessions(tx: &mut Tx<'_>, id: &UserId, change: &Break,
             erase(tx, id).await?;
             (EndReason::Deleted, None)
         }
+        Break::DeleteOwn { expected, .. } => {
+            if !has_password(tx, id, expected).await? {
+                return Ok(Broken::Changed);
+            }
+            erase(tx, id).await?;
+            (EndReason::Deleted, None)
+        }
     };
     event::write(tx, event).await?;
     end_all(tx, id, keep, why, event).await.map(Broken::Done)
@@ -53,7 +65,7 @@ async fn end_all(
     keep: Option<&SessionId>,
     why: EndReason,
     operation: &Event,
-) -> Stored<Vec<SessionId>> {
+) -> Stored<Revoked> {
     on_db!(tx, execute["UPDATE account SET epoch = epoch + 1 WHERE account.id = $1"](id.as_str()))?;
     on_db!(tx, execute["DELETE FROM device WHERE device.account_id = $1"](id.as_str()))?;
     on_db!(tx, execute["DELETE FROM reset WHERE reset.account_id = $1"](id.as_str()))?;
@@ -61,7 +73,7 @@ async fn end_all(
     sessions.retain(|session| Some(session) != keep);
     let operation = Event { reason: None, ..operation.clone() };
     end_with_events(tx, &sessions, why, &operation).await?;
-    Ok(sessions)
+    revoked(tx, &SessionFilter { account: Some(id.clone()), ..SessionFilter::default() }, sessions).await
 }
 
 /// Sets the password if it is still the expected one.
@@ -74,6 +86,16 @@ async fn replace_password(tx: &mut Tx<'_>, id: &UserId, expected: &PasswordHash,
         )
     )?;
     Ok(changed == 1)
+}
+
+/// Whether the password is still the expected one; the account is locked, so it stays so.
+async fn has_password(tx: &mut Tx<'_>, id: &UserId, expected: &PasswordHash) -> Stored<bool> {
+    let found: Option<(String,)> = on_db!(
+        tx,
+        optional["SELECT credential.id FROM credential WHERE credential.account_id = $1
+        AND credential.kind = 'password' AND credential.data = $2"](id.as_str(), expected.0.as_str())
+    )?;
+    Ok(found.is_some())
 }
 
 /// Leaves nothing of a deleted account but its id, so that the log stays readable and the id is not used again.
@@ -101,7 +123,7 @@ pub(super) async fn redeem_reset(
     token: &[u8; 32],
     new: &PasswordHash,
     event: &Event,
-) -> Stored<Option<(UserId, Vec<SessionId>)>> {
+) -> Stored<Option<(UserId, Revoked)>> {
     let Some(id) = reset_owner(tx, token).await? else { return Ok(None) };
     if lock_account(tx, &id).await?.is_none() {
         return Ok(None);
@@ -114,6 +136,6 @@ pub(super) async fn redeem_reset(
     set_password(tx, id.as_str(), &new.0, now_ms).await?;
     let event = event.clone().about("user", id.as_str());
     event::write(tx, &event).await?;
-    let ended = end_all(tx, &id, None, EndReason::PasswordReset, &event).await?;
-    Ok(Some((id, ended)))
+    let revoked = end_all(tx, &id, None, EndReason::PasswordReset, &event).await?;
+    Ok(Some((id, revoked)))
 }

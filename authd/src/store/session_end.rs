@@ -20,6 +20,9 @@ use sqlx::{Encode, QueryBuilder, Type};
 
 /// Sessions that are ended with one statement.
 const CHUNK: i64 = 500;
+/// How long ago a session may have ended elsewhere without this instance's having heard of it, in milliseconds: many
+/// times what the poll of revocations needs.
+const LATELY_MS: i64 = 60_000;
 
 /// Ends sessions whose rows this transaction has locked in the order of their ids: marks the rows, erases their seals
 /// and feeds the revocations. Writes no event.
@@ -81,9 +84,34 @@ pub(super) async fn revoke(
         let last = i64::try_from(chunk.len()).unwrap_or(i64::MAX) < CHUNK;
         ended.extend(chunk);
         if last {
-            return Ok(Revoked { matched: u64::try_from(ended.len()).unwrap_or(u64::MAX), ended });
+            return revoked(tx, filter, ended).await;
         }
     }
+}
+
+/// What to answer about an end that is done. Sessions that ended elsewhere are looked for by id or account only: no
+/// other filter has an index for them, and none is a promise about a session that its caller knows.
+pub(super) async fn revoked(tx: &mut Tx<'_>, filter: &SessionFilter, ended: Vec<SessionId>) -> Stored<Revoked> {
+    let over = if filter.id.is_some() || filter.account.is_some() {
+        let clock = tx.clock();
+        session_ids(on_built!(tx, fetch_all ended_lately(filter, clock))?)?
+    } else {
+        ended.clone()
+    };
+    Ok(Revoked { matched: u64::try_from(ended.len()).unwrap_or(u64::MAX), ended, over })
+}
+
+fn ended_lately<DB>(filter: &SessionFilter, clock: i64) -> QueryBuilder<DB>
+where
+    DB: Dialect,
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+    i64: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    let mut query = dialect::with_clock::<DB>(clock);
+    query.push("SELECT session.id FROM session WHERE session.revoked_ms > (SELECT now_ms FROM clock) - ");
+    query.push_bind(LATELY_MS);
+    push_filter(&mut query, &SessionFilter { state: None, ..filter.clone() });
+    query
 }
 
 async fn chunk(

@@ -12,6 +12,8 @@ use shared::id::{SessionId, UserId};
 on_every_store!(
     a_password_change_ends_all_sessions_but_the_callers,
     a_password_changed_meanwhile_changes_nothing,
+    a_change_asked_for_in_a_session_that_ended_meanwhile_changes_nothing,
+    an_end_tells_also_of_sessions_that_ended_elsewhere_a_moment_ago,
     disabling_ends_everything_and_enabling_lets_in_again,
     deleting_leaves_a_tombstone_without_names,
     a_missing_account_changes_nothing,
@@ -33,6 +35,11 @@ fn changed(expected: &str, keep: &SessionId) -> Break {
     Break::ChangePassword { expected, new, keep: keep.clone() }
 }
 
+fn ended(broken: Broken) -> Vec<SessionId> {
+    let Broken::Done(revoked) = broken else { panic!("{broken:?}") };
+    revoked.ended
+}
+
 async fn a_password_change_ends_all_sessions_but_the_callers(world: World) {
     let account = world.account("ada@example.org").await;
     let keep = world.session(&account).await.id;
@@ -40,7 +47,7 @@ async fn a_password_change_ends_all_sessions_but_the_callers(world: World) {
     others.sort();
     let event = world.event(Action::PasswordChanged).because("routine");
     let broken = world.stores.accounts.break_sessions(&account, changed("hash 1", &keep), event).await.unwrap();
-    assert_eq!(broken, Broken::Done(others.clone()));
+    assert_eq!(ended(broken), others);
     assert_eq!(state(&world, &keep).await, SessionState::Live);
     for id in &others {
         let ended = world.stores.sessions.find(id).await.unwrap().unwrap();
@@ -66,17 +73,58 @@ async fn a_password_changed_meanwhile_changes_nothing(world: World) {
     assert_eq!(world.all_events().await, before);
 }
 
+async fn a_change_asked_for_in_a_session_that_ended_meanwhile_changes_nothing(world: World) {
+    let account = world.account("ada@example.org").await;
+    let (over, other) = (world.session(&account).await.id, world.session(&account).await.id);
+    world.revoke(&over).await;
+    let before = world.all_events().await;
+    let expected = PasswordHash("hash 1".into());
+    for change in [changed("hash 1", &over), Break::DeleteOwn { expected, session: over.clone() }] {
+        let event = world.event(Action::PasswordChanged);
+        let broken = world.stores.accounts.break_sessions(&account, change, event).await.unwrap();
+        assert_eq!(broken, Broken::SessionOver);
+    }
+    assert_eq!(account_of(&world, &account).await.password, Some(PasswordHash("hash 1".into())));
+    assert_eq!(state(&world, &other).await, SessionState::Live);
+    assert_eq!(world.all_events().await, before);
+    let delete = |expected: &str| {
+        let change = Break::DeleteOwn { expected: PasswordHash(expected.into()), session: other.clone() };
+        world.stores.accounts.break_sessions(&account, change, world.event(Action::UserDeleted))
+    };
+    assert_eq!(delete("hash 0").await.unwrap(), Broken::Changed);
+    assert_eq!(ended(delete("hash 1").await.unwrap()), [other.clone()]);
+    assert!(world.stores.accounts.find(&account).await.unwrap().is_none());
+}
+
+async fn an_end_tells_also_of_sessions_that_ended_elsewhere_a_moment_ago(world: World) {
+    let account = world.account("ada@example.org").await;
+    let (first, second) = (world.session(&account).await.id, world.session(&account).await.id);
+    assert_eq!(world.revoke(&first).await.over, [first.clone()]);
+    let again = world.revoke(&first).await;
+    assert_eq!((again.ended, again.over), (vec![], vec![first.clone()]));
+    let disable = |event| world.stores.accounts.break_sessions(&account, Break::Disable, event);
+    let Broken::Done(revoked) = disable(world.event(Action::UserDisabled)).await.unwrap() else { panic!("not done") };
+    let mut over = revoked.over;
+    over.sort();
+    let mut both = vec![first, second.clone()];
+    both.sort();
+    assert_eq!((revoked.ended, over), (vec![second], both));
+    world.clock.advance_secs(61);
+    let Broken::Done(revoked) = disable(world.event(Action::UserDisabled)).await.unwrap() else { panic!("not done") };
+    assert_eq!(revoked.over, []);
+}
+
 async fn disabling_ends_everything_and_enabling_lets_in_again(world: World) {
     let account = world.account("ada@example.org").await;
     let session = world.session(&account).await;
     let disable = |event| world.stores.accounts.break_sessions(&account, Break::Disable, event);
     let broken = disable(world.event(Action::UserDisabled)).await.unwrap();
-    assert_eq!(broken, Broken::Done(vec![session.id.clone()]));
+    assert_eq!(ended(broken), [session.id.clone()]);
     let disabled_ms = account_of(&world, &account).await.account.disabled_ms;
     assert!(disabled_ms.is_some());
     assert!(!world.stores.sessions.find_live(&session.id).await.unwrap().unwrap().account_enabled);
     world.clock.advance_secs(5);
-    assert_eq!(disable(world.event(Action::UserDisabled)).await.unwrap(), Broken::Done(vec![]));
+    assert_eq!(ended(disable(world.event(Action::UserDisabled)).await.unwrap()), []);
     assert_eq!(account_of(&world, &account).await.account.disabled_ms, disabled_ms);
     assert!(world.stores.accounts.enable(&account, world.event(Action::UserEnabled)).await.unwrap());
     assert_eq!(account_of(&world, &account).await.account.disabled_ms, None);
@@ -95,7 +143,7 @@ async fn deleting_leaves_a_tombstone_without_names(world: World) {
     world.stores.accounts.issue_reset(&account, [5; 32], 60_000, event).await.unwrap();
     let event = world.event(Action::UserDeleted);
     let broken = world.stores.accounts.break_sessions(&account, Break::Delete, event).await.unwrap();
-    assert_eq!(broken, Broken::Done(vec![session.id.clone()]));
+    assert_eq!(ended(broken), [session.id.clone()]);
     assert!(world.stores.accounts.find(&account).await.unwrap().is_none());
     for (kind, name) in [(IdentifierKind::Email, "ada@example.org"), (IdentifierKind::Username, "ada")] {
         assert!(world.stores.accounts.find_login(kind, name).await.unwrap().is_none());
@@ -136,7 +184,8 @@ async fn a_reset_is_good_once_and_until_it_ends(world: World) {
     assert!(issue([5; 32]).await.unwrap());
     assert_eq!(world.stores.accounts.find_reset([5; 32]).await.unwrap(), Some(account.clone()));
     assert_eq!(redeem([6; 32]).await.unwrap(), None);
-    assert_eq!(redeem([5; 32]).await.unwrap(), Some((account.clone(), vec![session.id.clone()])));
+    let (of, revoked) = redeem([5; 32]).await.unwrap().unwrap();
+    assert_eq!((of, revoked.over), (account.clone(), vec![session.id.clone()]));
     assert_eq!(redeem([5; 32]).await.unwrap(), None);
     let record = account_of(&world, &account).await;
     assert_eq!((record.account.epoch, record.password), (1, Some(PasswordHash("hash 2".into()))));

@@ -29,8 +29,8 @@ use authd::{
         quota::Quota,
         rotation::{Keying, Origin, RotationPolicy, Sealed, Shadow, Successor},
         session::{
-            DeviceSummary, Network, NewSession, OnLimit, Opened, Recording, ReplayScope, Rotate, Rotated, SessionCap,
-            Transport, Unseal,
+            DeviceSummary, EndReason, Network, NewSession, OnLimit, Opened, Recording, ReplayScope, Revoked, Rotate,
+            Rotated, SessionCap, SessionFilter, Transport, Unseal,
         },
         token::{Handle, TokenHash},
     },
@@ -181,6 +181,13 @@ impl World {
         let opened = self.open(&new).await;
         assert!(matches!(opened, Opened::Opened { .. }), "{opened:?}");
         new
+    }
+
+    /// Ends a session by id.
+    async fn revoke(&self, id: &SessionId) -> Revoked {
+        let filter = SessionFilter { id: Some(id.clone()), ..SessionFilter::default() };
+        let event = self.event(Action::SessionRevoked);
+        self.stores.sessions.revoke(filter, EndReason::UserRevoked, event).await.unwrap()
     }
 
     /// A refresh with this token: a plain call from home, its successor sealed.

@@ -5,7 +5,7 @@ use authd::domain::{
     account::Break,
     audit::Action,
     page::PageRequest,
-    session::{EndReason, NewSession, OnLimit, Opened, Revoked, SessionCap, SessionFilter, SessionState, Transport},
+    session::{EndReason, NewSession, OnLimit, Opened, SessionCap, SessionFilter, SessionState, Transport},
     token::{Handle, TokenHash},
 };
 use shared::id::SessionId;
@@ -27,6 +27,11 @@ on_every_store!(
     unknown_sessions_are_not_found,
 );
 
+fn sorted(mut ids: Vec<SessionId>) -> Vec<SessionId> {
+    ids.sort();
+    ids
+}
+
 async fn an_opened_session_reads_back(world: World) {
     let account = world.account("ada@example.org").await;
     let new = NewSession { transport: Transport::Cookie, ..world.new_session(&account) };
@@ -44,7 +49,7 @@ async fn an_opened_session_reads_back(world: World) {
     assert_eq!((found.ended_ms, found.end_reason), (None, None));
     assert_eq!(world.stores.sessions.find_by_handle(new.handle).await.unwrap().unwrap().id, new.id);
     let live = world.stores.sessions.find_live(&new.id).await.unwrap().unwrap();
-    assert_eq!((live.account_epoch, live.account_enabled), (0, true));
+    assert!(live.account_enabled);
     assert!(world.stores.sessions.is_current(new.handle, new.token).await.unwrap());
     assert!(!world.stores.sessions.is_current(new.handle, TokenHash([0; 32])).await.unwrap());
     assert_eq!(world.events(Action::SessionOpened).await.len(), 1);
@@ -203,7 +208,7 @@ async fn ending_by_filter_ends_what_is_live_and_writes_an_event_each(world: Worl
     let filter = SessionFilter { account: Some(ada), except: Some(keep.clone()), ..SessionFilter::default() };
     let event = world.event(Action::SessionRevoked).because("stolen laptop").about("user", "x");
     let done = world.stores.sessions.revoke(filter.clone(), EndReason::UserRevoked, event.clone()).await.unwrap();
-    assert_eq!(done, Revoked { matched: 2, ended: others.clone() });
+    assert_eq!((done.matched, &done.ended, sorted(done.over)), (2, &others, others.clone()));
     for id in [&keep, &foreign] {
         assert_eq!(world.stores.sessions.find(id).await.unwrap().unwrap().state, SessionState::Live);
     }
@@ -214,7 +219,7 @@ async fn ending_by_filter_ends_what_is_live_and_writes_an_event_each(world: Worl
     assert!(events.iter().all(|event| event.reason.as_deref() == Some("stolen laptop")));
     assert!(events.iter().all(|event| event.detail == [("end_reason".into(), "user_revoked".into())]));
     let again = world.stores.sessions.revoke(filter, EndReason::UserRevoked, event).await.unwrap();
-    assert_eq!(again, Revoked::default());
+    assert_eq!((again.matched, again.ended, sorted(again.over)), (0, vec![], others.clone()));
     assert_eq!(world.events(Action::SessionRevoked).await.len(), 2);
 }
 
