@@ -16,6 +16,7 @@ use crate::{
     crypto::{jwt::JwtSigner, seal::Keys},
     domain::{
         clock::{Clock, OsRandom, Random, SystemClock, random_bytes},
+        hex::hex,
         store_error::StoreError,
     },
     http::{self, HttpState, LiveOptions},
@@ -121,7 +122,7 @@ impl Daemon {
             },
             settings,
         );
-        let instance = random_bytes::<8>(ports.random.as_ref()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let instance = hex(&random_bytes::<8>(ports.random.as_ref()));
         let http = Arc::new(LiveOptions::new(parts::http_options(config)));
         let daemon = Self { auth: Arc::new(auth), instance, http, passwords, stores };
         daemon.load().await?;

@@ -189,12 +189,6 @@ impl WireSecret {
     pub fn expose(&self) -> &str {
         &self.0
     }
-
-    /// Takes the secret out, to be kept in a type that wipes it.
-    #[must_use]
-    pub fn into_exposed(self) -> String {
-        self.0
-    }
 }
 
 impl fmt::Debug for WireSecret {

@@ -1,6 +1,7 @@
 //! Refused peers in the log and in the audit.
 
 use super::{Admin, call::Caller, peer::Why};
+use crate::domain::{clock::random_bytes, hex::hex};
 
 /// Learns who was refused.
 #[async_trait::async_trait]
@@ -28,7 +29,6 @@ impl Witness for Admin {
     }
 
     fn request_id(&self) -> String {
-        let bytes: [u8; 12] = crate::domain::clock::random_bytes(self.auth.parts.random.as_ref());
-        bytes.iter().fold("adm_".to_owned(), |id, byte| format!("{id}{byte:02x}"))
+        format!("adm_{}", hex(&random_bytes::<12>(self.auth.parts.random.as_ref())))
     }
 }

@@ -4,6 +4,7 @@ use crate::auth::{Auth, Refusal};
 use crate::domain::{
     account::Account,
     clock::random_bytes,
+    hex::hex,
     login::{AccessClaims, TokenRefusal, VerifiedToken},
     rotation::RotationPolicy,
     rotation::access_expiry,
@@ -128,6 +129,11 @@ impl Auth {
         }
     }
 
+    /// Sessions whose end is durable do not work on this instance any more, from now on; the others follow the feed.
+    pub(super) fn remember_ended(&self, sessions: &[SessionId]) {
+        self.revoked.add(sessions, self.forget_ms());
+    }
+
     /// How long an ended session must be remembered from now: no token of it can live longer.
     pub(super) fn forget_ms(&self) -> i64 {
         let settings = self.settings();
@@ -183,11 +189,4 @@ fn may_act(live: &LiveSession, account: &UserId) -> bool {
 fn seconds_left(until_ms: i64, now_ms: i64) -> i64 {
     // Rounded up: a token that was just made has its whole life.
     until_ms.saturating_sub(now_ms).max(0).saturating_add(999).div_euclid(1_000)
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = std::fmt::Write::write_fmt(&mut text, format_args!("{byte:02x}"));
-        text
-    })
 }

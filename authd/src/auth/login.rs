@@ -101,7 +101,7 @@ impl Auth {
         let (id, amr) = (session.id.clone(), session.amr.clone());
         match self.parts.sessions.open(session, vec![login, event.clone()]).await? {
             Opened::Opened { created_ms, idle_expires_ms, expires_ms, evicted } => {
-                self.revoked.add(&evicted, self.forget_ms());
+                self.remember_ended(&evicted);
                 let mut account = account.clone();
                 account.last_login_ms = Some(created_ms);
                 self.grant(&Grant {

@@ -1,6 +1,6 @@
 //! Logout: any generation of a family, or any access token that was good once, ends its own session.
 
-use crate::auth::{Auth, Caller, Refusal};
+use crate::auth::{Auth, Caller, Refusal, revoked::PendingEnd};
 use crate::domain::{
     audit::{Action, Actor},
     login::TokenRefusal,
@@ -75,34 +75,33 @@ impl Auth {
         why: EndReason,
     ) -> Result<Vec<SessionId>, Refusal> {
         let event = self.event(caller, Action::SessionRevoked).by(Actor::User(account.to_string()));
+        let event = event.because(why.as_str());
         let one = filter.id.clone();
-        match self.parts.sessions.revoke(filter, why, event.because(why.as_str())).await {
+        match self.parts.sessions.revoke(filter, why, event.clone()).await {
             Ok(revoked) => {
-                self.revoked.add(&revoked.over, self.forget_ms());
+                self.remember_ended(&revoked.over);
                 Ok(revoked.ended)
             }
-            Err(fault) => Err(self.deny_from_memory(one, why, fault)),
-        }
-    }
-
-    fn deny_from_memory(&self, session: Option<SessionId>, why: EndReason, fault: StoreError) -> Refusal {
-        if let Some(session) = session {
-            self.revoked.deny_until_durable(&session, why);
-        }
-        Refusal::Storage(fault)
-    }
-
-    /// Makes ends durable that storage refused before; how many are left.
-    pub async fn retry_pending_ends(&self) -> usize {
-        for (session, why) in self.revoked.pending() {
-            let filter = SessionFilter { id: Some(session.clone()), ..SessionFilter::default() };
-            let event = self.job_event("revocation", Action::SessionRevoked).because(why.as_str());
-            if self.parts.sessions.revoke(filter, why, event).await.is_err() {
-                break;
+            Err(fault) => {
+                if let Some(session) = one {
+                    self.revoked.deny_until_durable(&session, PendingEnd { why, event });
+                }
+                Err(Refusal::Storage(fault))
             }
+        }
+    }
+
+    /// Makes ends durable that storage refused before.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what is left stays denied from memory.
+    pub async fn retry_pending_ends(&self) -> Result<(), StoreError> {
+        for (session, PendingEnd { why, event }) in self.revoked.pending() {
+            let filter = SessionFilter { id: Some(session.clone()), ..SessionFilter::default() };
+            self.parts.sessions.revoke(filter, why, event).await?;
             self.revoked.made_durable(&session, self.forget_ms());
         }
-        self.revoked.pending().len()
+        Ok(())
     }
 
     async fn holder_of_access(&self, token: &Secret, scope: LogoutScope) -> Result<Option<Holder>, Refusal> {

@@ -196,7 +196,7 @@ impl Auth {
         }
         let event = self.operator_event(operator, Action::SessionRevoked);
         let revoked = self.parts.sessions.revoke(filter, EndReason::OperatorRevoked, event).await?;
-        self.revoked.add(&revoked.over, self.forget_ms());
+        self.remember_ended(&revoked.over);
         Ok(Revocations { matched: revoked.matched, revoked: revoked.ended.len().try_into().unwrap_or(u64::MAX) })
     }
 

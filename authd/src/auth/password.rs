@@ -56,7 +56,7 @@ impl Auth {
         let change = Break::ChangePassword { expected, new: hash, keep: bearer.session.clone() };
         match self.parts.accounts.break_sessions(&bearer.account, change, event.clone()).await? {
             Broken::Done(revoked) => {
-                self.revoked.add(&revoked.over, self.forget_ms());
+                self.remember_ended(&revoked.over);
                 Ok(())
             }
             // Somebody was faster: what was proven is the password no more, or the session is over.
@@ -80,7 +80,7 @@ impl Auth {
         let change = Break::DeleteOwn { expected, session: bearer.session.clone() };
         match self.parts.accounts.break_sessions(&bearer.account, change, event.clone()).await? {
             Broken::Done(revoked) => {
-                self.revoked.add(&revoked.over, self.forget_ms());
+                self.remember_ended(&revoked.over);
                 Ok(())
             }
             Broken::Missing => Ok(()),

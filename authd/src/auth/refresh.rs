@@ -95,7 +95,7 @@ impl Auth {
         let Some(rotated) = self.parts.sessions.rotate(rotate).await? else {
             return Err(self.refuse_token(caller, event.denied("unknown_token")).await);
         };
-        self.revoked.add(&rotated.ended, self.forget_ms());
+        self.remember_ended(&rotated.ended);
         let event = event.about("session", rotated.session.id.as_str());
         match &rotated.decision {
             Decision::Rotate { .. } => self.answer(&rotated, successor.text()).await,

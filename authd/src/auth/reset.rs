@@ -38,7 +38,7 @@ impl Auth {
         let Some((account, revoked)) = self.parts.accounts.redeem_reset(hash, password, event.clone()).await? else {
             return Err(self.refuse_reset(event).await);
         };
-        self.revoked.add(&revoked.over, self.forget_ms());
+        self.remember_ended(&revoked.over);
         self.forget_failures(&account).await;
         Ok(())
     }

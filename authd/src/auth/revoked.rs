@@ -1,6 +1,9 @@
 //! Sessions that ended, in memory: what `verify` asks instead of the database, and ends that still wait to be durable.
 
-use crate::domain::session::{EndReason, Revocation};
+use crate::domain::{
+    audit::Event,
+    session::{EndReason, Revocation},
+};
 use shared::id::SessionId;
 use std::{
     collections::{HashMap, HashSet},
@@ -14,7 +17,16 @@ const MAX_PENDING: usize = 10_000;
 #[derive(Debug, Default)]
 pub struct RevokedSet {
     state: RwLock<State>,
-    pending: Mutex<HashMap<SessionId, EndReason>>,
+    pending: Mutex<HashMap<SessionId, PendingEnd>>,
+}
+
+/// An end that waits to be durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PendingEnd {
+    /// Why.
+    pub(super) why: EndReason,
+    /// Who ended it, in which request.
+    pub(super) event: Event,
 }
 
 #[derive(Debug, Default)]
@@ -39,18 +51,6 @@ impl RevokedSet {
         self.state.read().unwrap_or_else(PoisonError::into_inner).loaded_ms
     }
 
-    /// How many sessions it holds.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.state.read().unwrap_or_else(PoisonError::into_inner).sessions.len()
-    }
-
-    /// Whether it holds none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Takes a poll's result and forgets what no token can outlive.
     pub fn absorb(&self, news: Vec<Revocation>, cursor: i64, now_ms: i64) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -64,7 +64,7 @@ impl RevokedSet {
     }
 
     /// Sessions that ended on this instance just now.
-    pub fn add(&self, sessions: &[SessionId], forget_ms: i64) {
+    pub(super) fn add(&self, sessions: &[SessionId], forget_ms: i64) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         for session in sessions {
             state.sessions.insert(session.clone(), forget_ms);
@@ -72,23 +72,22 @@ impl RevokedSet {
     }
 
     /// Denies a session from memory until its end is durable.
-    pub fn deny_until_durable(&self, session: &SessionId, why: EndReason) {
+    pub(super) fn deny_until_durable(&self, session: &SessionId, end: PendingEnd) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         if pending.len() < MAX_PENDING || pending.contains_key(session) {
-            pending.insert(session.clone(), why);
+            pending.insert(session.clone(), end);
             self.state.write().unwrap_or_else(PoisonError::into_inner).denied.insert(session.clone());
         }
     }
 
     /// Ends that wait to be durable.
-    #[must_use]
-    pub fn pending(&self) -> Vec<(SessionId, EndReason)> {
+    pub(super) fn pending(&self) -> Vec<(SessionId, PendingEnd)> {
         let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.iter().map(|(session, why)| (session.clone(), *why)).collect()
+        pending.iter().map(|(session, end)| (session.clone(), end.clone())).collect()
     }
 
     /// The end of `session` is durable now.
-    pub fn made_durable(&self, session: &SessionId, forget_ms: i64) {
+    pub(super) fn made_durable(&self, session: &SessionId, forget_ms: i64) {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(session);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.denied.remove(session);
@@ -96,7 +95,7 @@ impl RevokedSet {
     }
 
     /// Access tokens issued before `floor_s` (Unix seconds) do not work any more: the global epoch moved (R13).
-    pub fn raise_floor(&self, floor_s: i64) {
+    pub(super) fn raise_floor(&self, floor_s: i64) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.floor_s = state.floor_s.max(floor_s);
     }
@@ -108,10 +107,53 @@ impl RevokedSet {
         below || self.contains(session)
     }
 
-    /// Whether a session must not work.
-    #[must_use]
-    pub fn contains(&self, session: &SessionId) -> bool {
+    fn contains(&self, session: &SessionId) -> bool {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         state.sessions.contains_key(session) || state.denied.contains(session)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::audit::{Action, Actor, EventOutcome};
+    use shared::id::EventId;
+
+    fn end() -> PendingEnd {
+        let event = Event {
+            id: EventId::new(0, [0; 10]),
+            at_ms: 0,
+            action: Action::SessionRevoked,
+            outcome: EventOutcome::Ok,
+            reason: None,
+            actor: Actor::User("usr_1".to_owned()),
+            target: None,
+            network: None,
+            device: None,
+            request_id: None,
+            detail: Vec::new(),
+        };
+        PendingEnd { why: EndReason::Logout, event }
+    }
+
+    #[test]
+    fn a_session_whose_end_is_not_durable_is_denied_and_keeps_who_ended_it() {
+        let (set, session) = (RevokedSet::default(), SessionId::new(0, [1; 10]));
+        set.deny_until_durable(&session, end());
+        set.absorb(Vec::new(), 1, 1_000_000);
+        assert!(set.denies(&session, 0));
+        assert_eq!(set.pending(), [(session.clone(), end())]);
+        set.made_durable(&session, 2_000_000);
+        assert!(set.denies(&session, 0) && set.pending().is_empty());
+        set.absorb(Vec::new(), 2, 2_000_000);
+        assert!(!set.denies(&session, 0), "no token of it can be alive");
+    }
+
+    #[test]
+    fn tokens_from_before_an_epoch_bump_are_denied() {
+        let (set, session) = (RevokedSet::default(), SessionId::new(0, [1; 10]));
+        set.raise_floor(100);
+        set.raise_floor(50);
+        assert!(set.denies(&session, 99) && !set.denies(&session, 100));
     }
 }

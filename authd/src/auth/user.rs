@@ -9,7 +9,7 @@ use crate::domain::{
     page::{Page, PageRequest},
     password::Password,
     secret::Secret,
-    session::{Revoked, SessionFilter, SessionState},
+    session::{SessionFilter, SessionState},
     token::TokenHash,
 };
 use shared::id::UserId;
@@ -183,14 +183,12 @@ impl Auth {
         }
         let event = self.operator_event(operator, action).about("user", account.id.as_str());
         match self.parts.accounts.break_sessions(&account.id, change, event).await? {
-            Broken::Done(revoked) => Ok(self.remember_ended(&revoked)),
+            Broken::Done(revoked) => {
+                self.remember_ended(&revoked.over);
+                Ok(revoked.ended.len().try_into().unwrap_or(u64::MAX))
+            }
             Broken::Missing | Broken::Changed | Broken::SessionOver => Err(OperatorRefusal::NotFound),
         }
-    }
-
-    fn remember_ended(&self, revoked: &Revoked) -> u64 {
-        self.revoked.add(&revoked.over, self.forget_ms());
-        revoked.ended.len().try_into().unwrap_or(u64::MAX)
     }
 
     /// Lets a disabled account log in again.

@@ -59,14 +59,6 @@ pub enum Shape {
     FlagOrAuto,
 }
 
-impl Shape {
-    /// Whether the environment may write it with commas.
-    #[must_use]
-    pub fn is_list(self) -> bool {
-        matches!(self, Self::List(_))
-    }
-}
-
 /// A type that a key of the configuration can have.
 pub trait Setting: Sized + Clone + PartialEq + 'static {
     /// What is accepted.

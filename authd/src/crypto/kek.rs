@@ -7,6 +7,7 @@ use crate::{
     },
     domain::{
         clock::{Random, random_bytes},
+        hex::hex,
         secret::Secret,
     },
 };
@@ -118,7 +119,7 @@ impl Kek {
             return None;
         }
         let below = |purpose: &str| derive::hkdf(b"authd key-encryption key v1", root, purpose.as_bytes());
-        let id = below("id")?.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>();
+        let id = hex(below("id")?.first_chunk::<8>()?);
         Some(Self {
             id: KekId(format!("kek_{id}")),
             token_mac: below("refresh token mac")?,

@@ -335,8 +335,6 @@ pub struct Rotated {
     pub decision: Decision,
     /// The session after it.
     pub session: Session,
-    /// Its account's epoch.
-    pub account_epoch: i64,
     /// The seal to open for a retry.
     pub sealed: Option<Sealed>,
     /// End of the access token to give out, for a rotation or a retry.
@@ -392,8 +390,6 @@ pub struct Revocation {
 pub struct LiveSession {
     /// The session.
     pub session: Session,
-    /// The account's epoch.
-    pub account_epoch: i64,
     /// Whether the account may act.
     pub account_enabled: bool,
 }

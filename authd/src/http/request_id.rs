@@ -1,8 +1,10 @@
 //! The request's id: a trusted proxy's, or a new one; and the trace it belongs to.
 
-use crate::domain::clock::{Random, random_bytes};
+use crate::domain::{
+    clock::{Random, random_bytes},
+    hex::hex,
+};
 use axum::http::{HeaderMap, HeaderName};
-use std::fmt::Write;
 
 /// The header, in requests and answers.
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -18,10 +20,7 @@ pub(crate) fn given(headers: &HeaderMap) -> Option<&str> {
 
 /// A new id: 128 random bits in hexadecimal.
 pub(crate) fn generate(random: &dyn Random) -> String {
-    random_bytes::<16>(random).iter().fold(String::with_capacity(32), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&random_bytes::<16>(random))
 }
 
 /// The trace id of a `traceparent` (W3C Trace Context §3.2), for the log.

@@ -49,8 +49,7 @@ pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks) {
         job("settings", 500, auth, |auth| async move { auth.poll_settings().await }),
         job("revocation", 500, auth, |auth| async move {
             auth.poll_revocations().await?;
-            auth.retry_pending_ends().await;
-            Ok(())
+            auth.retry_pending_ends().await
         }),
         job("keys", 500, auth, |auth| async move { auth.poll_keys().await.map(drop) }),
         job("rotate", 5_000, auth, move |auth| {

@@ -69,7 +69,6 @@ macro_rules! word {
         "session.id, session.account_id,
         (SELECT identifier.display FROM identifier WHERE identifier.account_id = session.account_id
             AND identifier.kind = 'email' AND identifier.primary_ms IS NOT NULL) AS email,
-        (SELECT account.epoch FROM account WHERE account.id = session.account_id) AS account_epoch,
         COALESCE((SELECT CAST(setting.value AS BIGINT) FROM setting
             WHERE setting.tenant_id = 'default' AND setting.name = 'epoch.global'), 0) AS global_epoch,
         session.generation, session.cur_hash, session.prev_hash, session.rotated_ms, session.access_expires_ms,

@@ -18,7 +18,6 @@ pub(super) struct SessionRow {
     pub(super) id: String,
     pub(super) account_id: String,
     pub(super) email: Option<String>,
-    pub(super) account_epoch: i64,
     pub(super) global_epoch: i64,
     pub(super) generation: i64,
     pub(super) cur_hash: Vec<u8>,

@@ -86,7 +86,7 @@ impl SessionStore for Sessions {
                 FROM session WHERE session.id = $2"](clock, id.as_str()))?;
             let Some(LiveRow { row, enabled }) = row else { return Ok(None) };
             let session = row.session()?;
-            Ok(Some(LiveSession { session, account_epoch: row.account_epoch, account_enabled: enabled > 0 }))
+            Ok(Some(LiveSession { session, account_enabled: enabled > 0 }))
         })
     }
 

@@ -3,7 +3,7 @@
 
 use crate::{
     domain::{
-        audit::{Action, Event},
+        audit::{Action, Actor, Event},
         outage::Outages,
         quota::Quota,
         rotation::{self, Decision, Family, Keying, Presented, Remark, ReplayKind, Sealed, Shadow, Successor},
@@ -135,7 +135,7 @@ fn device(call: &Rotate) -> Option<&str> {
 async fn finish_routine(tx: &mut Tx<'_>, call: &Rotate, row: SessionRow) -> Stored<Rotated> {
     remember_key(tx, call, &row).await?;
     if call.recording == Recording::All {
-        event::write(tx, &about(call, &row.id).doing(Action::SessionRefreshed)).await?;
+        event::write(tx, &by_holder(call, &row).doing(Action::SessionRefreshed)).await?;
     }
     let decision = Decision::Rotate { rate_tat_us: row.rate_tat_us };
     answer(row, decision, Vec::new())
@@ -268,7 +268,7 @@ async fn rotated(tx: &mut Tx<'_>, call: &Rotate, row: &SessionRow, next: &Family
     if call.recording == Recording::Changes && before == call.origin {
         return Ok(());
     }
-    let mut event = about(call, &row.id).doing(Action::SessionRefreshed);
+    let mut event = by_holder(call, row).doing(Action::SessionRefreshed);
     if before.network != call.origin.network {
         event = event.with("network_before", before.network.as_ref().map_or("", |network| network.as_str()));
     }
@@ -279,7 +279,7 @@ async fn rotated(tx: &mut Tx<'_>, call: &Rotate, row: &SessionRow, next: &Family
 }
 
 fn retried(call: &Rotate, row: &SessionRow, remark: Option<Remark>) -> Event {
-    let event = about(call, &row.id).doing(Action::SessionRetried).with("generation", row.generation);
+    let event = by_holder(call, row).doing(Action::SessionRetried).with("generation", row.generation);
     match remark {
         None => event,
         Some(Remark::Elsewhere) => event.with("remark", "elsewhere"),
@@ -292,7 +292,7 @@ async fn replayed(tx: &mut Tx<'_>, call: &Rotate, row: &SessionRow, kind: Replay
     let session = session_id(&row.id)?;
     session_end::end(tx, std::slice::from_ref(&session), EndReason::Replay).await?;
     let event =
-        about(call, &row.id).doing(Action::SessionReplayed).denied(kind.as_str()).with("generation", row.generation);
+        about(call, row).doing(Action::SessionReplayed).denied(kind.as_str()).with("generation", row.generation);
     event::write(tx, &event).await?;
     let mut ended = vec![session];
     if call.on_replay == ReplayScope::Account {
@@ -308,8 +308,13 @@ async fn reread(tx: &mut Tx<'_>, row: &SessionRow) -> Stored<SessionRow> {
     on_db!(tx, one ["SELECT " SESSION ", $2 AS now_ms FROM session WHERE session.id = $1"](row.id.as_str(), row.now_ms))
 }
 
-fn about(call: &Rotate, session: &str) -> Event {
-    call.event.clone().about("session", session)
+/// Whoever replays a token need not be the account's owner.
+fn about(call: &Rotate, row: &SessionRow) -> Event {
+    call.event.clone().about("session", &row.id).with("user", &row.account_id)
+}
+
+fn by_holder(call: &Rotate, row: &SessionRow) -> Event {
+    call.event.clone().about("session", &row.id).by(Actor::User(row.account_id.clone()))
 }
 
 fn answer(row: SessionRow, decision: Decision, ended: Vec<SessionId>) -> Stored<Rotated> {
@@ -322,12 +327,5 @@ fn answer(row: SessionRow, decision: Decision, ended: Vec<SessionId>) -> Stored<
         Decision::Retry { access_expires_ms, .. } => access_expires_ms,
         _ => row.now_ms,
     };
-    Ok(Rotated {
-        session: row.session()?,
-        account_epoch: row.account_epoch,
-        sealed,
-        access_expires_ms,
-        ended,
-        decision,
-    })
+    Ok(Rotated { session: row.session()?, sealed, access_expires_ms, ended, decision })
 }

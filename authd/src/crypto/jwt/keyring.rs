@@ -5,6 +5,7 @@ use super::{
     pair::KeyPair,
 };
 use crate::domain::{
+    hex::hex,
     key::{KeyAlgorithm, KeyState, SigningKey},
     login::KeySet,
     store_error::StoreError,
@@ -139,7 +140,7 @@ fn key_set(public: &[PublicKey]) -> KeySet {
     let keys = public.iter().map(jwk).collect();
     // Texts only: there is nothing in it that could fail to be written.
     let json = serde_json::to_string(&Jwks { keys }).unwrap_or_default();
-    let etag = Sha256::digest(&json).iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>();
+    let etag = Sha256::digest(&json).first_chunk::<16>().map_or_else(String::new, |half| hex(half));
     KeySet { json, etag: format!("\"{etag}\"") }
 }
 
