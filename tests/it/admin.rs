@@ -8,6 +8,8 @@ use shared::admin::{
     daemon::{ReloadRequest, Status},
     key, limit, session, user,
 };
+use shared::error::ErrorCode;
+use sqlx::{ConnectOptions, Executor, sqlite::SqliteConnectOptions};
 use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
@@ -237,6 +239,27 @@ async fn a_reload_applies_what_can_change_and_says_what_cannot() {
     assert_eq!((reloaded.problems.len(), reloaded.applied.len()), (1, 0), "{reloaded:?}");
     daemon.client().try_register(&body).await.assert_status(403);
     assert_eq!(daemon.admin().events("config.*").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_reload_that_cannot_be_recorded_changes_nothing_and_the_daemon_is_not_ready() {
+    let daemon = Daemon::start(Options::sqlite()).await;
+    let database = SqliteConnectOptions::new().filename(daemon.data_dir().join("authd.db"));
+    let mut database = database.connect().await.unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON event BEGIN SELECT RAISE(ABORT, 'full'); END";
+    database.execute(refuse).await.unwrap();
+    let extra = daemon.data_dir().join("etc/conf.d/900.toml");
+    std::fs::write(&extra, "[registration]\nopen = false").unwrap();
+    let answer = daemon.admin().post("/v1/reload", "{}").await;
+    answer.assert_refused(ErrorCode::StorageUnavailable);
+    let ready = daemon.client().ready().await;
+    assert_eq!((ready.status, &ready.json()["parts"]["audit"]["state"]), (503, &json!("down")), "{ready}");
+    database.execute("DROP TRIGGER refuse").await.unwrap();
+    daemon.until_ready().await;
+    daemon.client().register("ada@example.org").await;
+    daemon.admin().post("/v1/reload", "{}").await.assert_status(200);
+    let body = json!({ "email": "eve@example.org", "password": PASSWORD });
+    daemon.client().try_register(&body).await.assert_status(403);
 }
 
 #[tokio::test]

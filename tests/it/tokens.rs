@@ -357,6 +357,7 @@ on_both! {
         let mut gateways = vec![Gateway::new(client)];
         // The first key to come has been published since the start, the second is made only when the first signs:
         // that one would meet gateways that have never seen it, were it to sign too early.
+        assert!(gateways[0].accepts(&first.access).await);
         let mut newest = Instant::now();
         for switch in 1..=2 {
             let before = Jwt::of(&tokens.access).header["kid"].clone();

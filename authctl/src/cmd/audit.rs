@@ -92,7 +92,7 @@ impl Row for Event {
         Column { name: "ACTION", room: Room::Keep, cell: |event, _| clean(&event.action) },
         Column { name: "OUTCOME", room: Room::Keep, cell: |event, _| name(event.outcome) },
         Column { name: "ACTOR", room: Room::Cut, cell: |event, _| actor(&event.actor) },
-        Column { name: "TARGET", room: Room::Optional, cell: |event, _| target(event) },
+        Column { name: "TARGET", room: Room::Cut, cell: |event, _| target(event) },
         Column { name: "REASON", room: Room::Optional, cell: |event, _| text(event.reason.as_deref()) },
         Column { name: "NETWORK", room: Room::Optional, cell: |event, _| text(event.network.as_deref()) },
         Column { name: "SEQ", room: Room::Wide, cell: |event, _| shown(event.seq) },
@@ -105,7 +105,7 @@ impl Row for Event {
         Column { name: "DETAIL", room: Room::Wide, cell: |event, _| name(&event.detail) },
     ];
 
-    const USUAL: &'static [usize] = &[25, 18, 7, 30, 30, 16, 18];
+    const USUAL: &'static [usize] = &[20, 15, 7, 30, 30, 16, 18];
 
     fn id(&self) -> String {
         self.id.to_string()

@@ -95,11 +95,7 @@ impl Sheet {
             .map(|(place, column)| Shape {
                 room: if names.is_empty() { column.room } else { column.room.max(Room::Cut) },
                 header: width(column.name),
-                widest: widest(
-                    &rows,
-                    place,
-                    usual.get(place).filter(|_| column.room != Room::Keep && limit != usize::MAX),
-                ),
+                widest: widest(&rows, place, column.room, usual.get(place).filter(|_| limit != usize::MAX)),
                 columns: 0,
             })
             .collect();
@@ -150,10 +146,15 @@ pub fn upright<T: Row>(item: &T, names: &[String], look: &Look, limit: usize) ->
     Ok(chosen.into_iter().map(field).collect())
 }
 
-/// Width of the widest cell of a column, or what is usual there.
-fn widest(rows: &[Vec<String>], place: usize, usual: Option<&usize>) -> usize {
+/// Width of the widest cell of a column, or what is usual there; what keeps its width may be wider than usual.
+fn widest(rows: &[Vec<String>], place: usize, room: Room, usual: Option<&usize>) -> usize {
     let cells = rows.iter().filter_map(|row| row.get(place));
-    usual.copied().unwrap_or_else(|| cells.map(|cell| width(cell)).max().unwrap_or(0))
+    let widest = cells.map(|cell| width(cell)).max().unwrap_or(0);
+    match usual {
+        None => widest,
+        Some(usual) if room == Room::Keep => widest.max(*usual),
+        Some(usual) => *usual,
+    }
 }
 
 fn padded(mut text: String, columns: usize) -> String {

@@ -1,6 +1,6 @@
 //! What the admin API asks of the daemon as a whole; the container answers.
 
-use crate::auth::Operator;
+use crate::{auth::Operator, domain::store_error::StoreError};
 use shared::admin::{
     Page,
     config::{Checked, Setting},
@@ -20,7 +20,10 @@ pub trait Control: Send + Sync {
     async fn check_config(&self) -> Checked;
 
     /// Reads the configuration again and puts its live values into force, or nothing when anything is wrong.
-    async fn reload(&self, operator: &Operator) -> Reloaded;
+    ///
+    /// # Errors
+    /// [`StoreError`]: it could not be recorded, so nothing has changed.
+    async fn reload(&self, operator: &Operator) -> Result<Reloaded, StoreError>;
 
     /// This process's name in heartbeats.
     fn instance(&self) -> &str;

@@ -24,7 +24,7 @@ pub(super) async fn reload(admin: Arc<Admin>, by: Caller, request: ReloadRequest
         let Checked { problems, live, restart } = admin.control.check_config().await;
         return Ok(Reloaded { applied: live, restart, problems });
     }
-    Ok(admin.control.reload(&operator).await)
+    Ok(admin.control.reload(&operator).await?)
 }
 
 /// `config/show`

@@ -57,6 +57,14 @@ impl Auth {
         Ok(self.note_denial(event).await? == Noted::Written)
     }
 
+    /// Whether the audit log takes events now; leaves none.
+    ///
+    /// # Errors
+    /// [`StoreError`]: no change can be made.
+    pub async fn probe_audit(&self) -> Result<(), StoreError> {
+        self.parts.audit.probe(self.job_event("readiness", Action::AuditRead)).await
+    }
+
     /// Records a step of the daemon's life or a reload.
     ///
     /// # Errors

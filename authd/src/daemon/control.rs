@@ -8,6 +8,7 @@ use crate::{
     domain::{
         audit::{Action, EventOutcome},
         key::KeyState,
+        store_error::StoreError,
     },
     http::{Part, PartState, ReadyCheck},
     log::LogHandle,
@@ -27,17 +28,17 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// Tells whether requests can be answered: database writable, audit writable (the same transaction), a key usable.
+/// Tells whether requests can be answered: database writable, audit writable, a key usable.
 pub(super) struct Health(pub(super) Arc<Auth>);
 
 #[async_trait::async_trait]
 impl ReadyCheck for Health {
     async fn parts(&self) -> Vec<Part> {
         let part = |name, works: bool| Part { name, state: if works { PartState::Up } else { PartState::Down } };
-        let writable = self.0.parts.readiness.probe().await.is_ok();
+        let (database, audit) = tokio::join!(self.0.parts.readiness.probe(), self.0.probe_audit());
         vec![
-            part("database", writable),
-            part("audit", writable),
+            part("database", database.is_ok()),
+            part("audit", audit.is_ok()),
             part("keys", !self.0.parts.signer.published().is_empty()),
             part("restore", !self.0.is_locked_down()),
         ]
@@ -74,12 +75,9 @@ impl Running {
         }
     }
 
-    /// Puts the live part of a new configuration into force: `(takes effect now, waits for a restart)`.
-    async fn adopt(&self, new: Loaded) -> Result<(Vec<Change>, Vec<Change>), Vec<Problem>> {
-        let (changed, next) = {
-            let loaded = self.loaded();
-            (changes(&loaded.config, &new.config), loaded.config.with_live_of(&new.config))
-        };
+    /// Puts the live part of a new configuration into force.
+    async fn adopt(&self, new: Loaded) -> Result<(), Vec<Problem>> {
+        let next = self.loaded().config.with_live_of(&new.config);
         let (daemon, config) = (self.daemon.clone(), next.clone());
         // The list of refused passwords is read again.
         let adopted = tokio::task::spawn_blocking(move || daemon.reconfigure(&config)).await;
@@ -88,7 +86,7 @@ impl Running {
         self.log.set_level(next.log.level);
         self.trusted_proxies.send_replace(next.server.trusted_proxies.clone());
         *self.loaded() = Loaded { config: next, ..new };
-        Ok(changed)
+        Ok(())
     }
 
     async fn keys(&self) -> Keys {
@@ -98,20 +96,43 @@ impl Running {
     }
 
     /// SIGHUP and `authctl reload`: `by` is who asked on the socket.
-    pub(super) async fn reload_for(&self, by: Option<&Operator>) -> Reloaded {
-        let outcome = match self.read_again().await {
-            Err(problems) => Err(problems),
-            Ok(new) => self.adopt(new).await,
+    ///
+    /// # Errors
+    /// [`StoreError`] when an operator's reload could not be recorded: nothing has changed then. A signal has nobody to
+    /// tell, so its reload goes on.
+    pub(super) async fn reload_for(&self, by: Option<&Operator>) -> Result<Reloaded, StoreError> {
+        let new = match self.read_again().await {
+            Ok(new) => new,
+            Err(problems) => return Ok(self.reject(by, problems).await),
         };
-        let (action, result, reloaded) = match outcome {
-            Ok((applied, restart)) => {
-                (Action::ConfigReloaded, EventOutcome::Ok, Reloaded { applied, restart, problems: Vec::new() })
+        let (applied, restart) = changes(&self.loaded().config, &new.config);
+        let reloaded = Reloaded { applied, restart, problems: Vec::new() };
+        if let Err(error) = self.note_reload(by, &reloaded).await {
+            tracing::warn!(%error, "the reload could not be recorded in the audit");
+            if by.is_some() {
+                return Err(error);
             }
-            Err(problems) => (
-                Action::ConfigRejected,
-                EventOutcome::Error,
-                Reloaded { applied: Vec::new(), restart: Vec::new(), problems },
-            ),
+        }
+        match self.adopt(new).await {
+            Ok(()) => Ok(reloaded),
+            Err(problems) => Ok(self.reject(by, problems).await),
+        }
+    }
+
+    /// Nothing changes, so this is told even if it cannot be recorded.
+    async fn reject(&self, by: Option<&Operator>, problems: Vec<Problem>) -> Reloaded {
+        let rejected = Reloaded { applied: Vec::new(), restart: Vec::new(), problems };
+        if let Err(error) = self.note_reload(by, &rejected).await {
+            tracing::warn!(%error, "the rejected reload could not be recorded in the audit");
+        }
+        rejected
+    }
+
+    async fn note_reload(&self, by: Option<&Operator>, reloaded: &Reloaded) -> Result<(), StoreError> {
+        let (action, outcome) = if reloaded.problems.is_empty() {
+            (Action::ConfigReloaded, EventOutcome::Ok)
+        } else {
+            (Action::ConfigRejected, EventOutcome::Error)
         };
         let names = |changes: &[Change]| changes.iter().map(|change| change.key.as_str()).collect::<Vec<_>>().join(" ");
         let detail = vec![
@@ -120,10 +141,7 @@ impl Running {
             ("problems", reloaded.problems.len().to_string()),
         ];
         tracing::info!(action = action.as_str(), applied = %names(&reloaded.applied), problems = reloaded.problems.len(), "configuration read again");
-        if let Err(error) = self.auth().note_daemon(action, result, by, detail).await {
-            tracing::warn!(%error, "the reload could not be recorded in the audit");
-        }
-        reloaded
+        self.auth().note_daemon(action, outcome, by, detail).await
     }
 }
 
@@ -218,7 +236,7 @@ impl Control for Running {
         }
     }
 
-    async fn reload(&self, operator: &Operator) -> Reloaded {
+    async fn reload(&self, operator: &Operator) -> Result<Reloaded, StoreError> {
         self.reload_for(Some(operator)).await
     }
 

@@ -189,9 +189,13 @@ struct OnHangup(Arc<Running>);
 impl Reload for OnHangup {
     async fn reload(&self) {
         Manager.reloading();
-        let reloaded = self.0.reload_for(None).await;
-        for problem in &reloaded.problems {
-            error!(key = problem.key, file = problem.file, line = problem.line, "{}", problem.message);
+        match self.0.reload_for(None).await {
+            Ok(reloaded) => {
+                for problem in &reloaded.problems {
+                    error!(key = problem.key, file = problem.file, line = problem.line, "{}", problem.message);
+                }
+            }
+            Err(error) => error!(%error, "the configuration was not read again"),
         }
         Manager.ready(&format!("serving on {}", self.0.listen));
     }

@@ -251,6 +251,9 @@ pub trait AuditLog: Send + Sync {
     /// Writes events that describe no change: refusals, reads.
     async fn append(&self, events: Vec<Event>) -> Result<(), StoreError>;
 
+    /// Writes an event and takes it back: whether the log takes events now.
+    async fn probe(&self, event: Event) -> Result<(), StoreError>;
+
     /// Newest first.
     async fn list(&self, filter: EventFilter, page: PageRequest) -> Result<Page<StoredEvent>, StoreError>;
 

@@ -299,6 +299,9 @@ impl AuditLog for Down {
     async fn append(&self, _: Vec<Event>) -> Result<(), StoreError> {
         down()
     }
+    async fn probe(&self, _: Event) -> Result<(), StoreError> {
+        down()
+    }
     async fn list(&self, _: EventFilter, _: PageRequest) -> Result<Page<StoredEvent>, StoreError> {
         down()
     }

@@ -81,6 +81,13 @@ impl AuditLog for Audit {
         on_tx!(self.db, |tx| event::write_all(tx, &events).await)
     }
 
+    async fn probe(&self, event: Event) -> Result<(), StoreError> {
+        on_tx!(self.db, |tx| {
+            tx.undo();
+            event::write(tx, &event).await
+        })
+    }
+
     async fn list(&self, filter: EventFilter, page: PageRequest) -> Result<Page<StoredEvent>, StoreError> {
         on_read!(self.db, |tx| list(tx, &filter, &page).await)
     }

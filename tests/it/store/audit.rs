@@ -12,6 +12,7 @@ on_every_store!(
     lists_are_paged_newest_first,
     filters_select,
     sealing_gives_every_event_one_place,
+    a_probe_says_whether_events_can_be_written_and_leaves_none,
     parallel_sealers_do_not_fork_the_chain,
 );
 
@@ -97,6 +98,16 @@ async fn sealing_gives_every_event_one_place(world: World) {
     let all = world.stores.audit.after(0, 1_000).await.unwrap();
     assert!(all.iter().enumerate().all(|(at, event)| event.seq == i64::try_from(at + 1).ok()));
     assert!(world.stores.audit.after(607, 10).await.unwrap().is_empty());
+}
+
+async fn a_probe_says_whether_events_can_be_written_and_leaves_none(world: World) {
+    let event = world.event(Action::AuditRead);
+    world.stores.audit.probe(event.clone()).await.unwrap();
+    assert_eq!(world.all_events().await, 0);
+    world.stores.audit.append(vec![event.clone()]).await.unwrap();
+    // An id that the log has already: the event cannot be written.
+    assert!(world.stores.audit.probe(event).await.is_err());
+    assert_eq!(world.all_events().await, 1);
 }
 
 async fn parallel_sealers_do_not_fork_the_chain(world: World) {
