@@ -1,9 +1,11 @@
-//! Names that `authd` and `authctl` share: ids, times, rates, error codes and the list of admin calls.
+//! Names that `authd` and `authctl` share: ids, times, rates, error codes, the list of admin calls, and how text from
+//! elsewhere is printed.
 //!
-//! Serde types only: nothing here is async, speaks HTTP or touches a database.
+//! Nothing here is async, speaks HTTP or touches a database.
 
 pub mod admin;
 pub mod error;
 pub mod id;
+pub mod print;
 pub mod rate;
 pub mod time;

@@ -53,8 +53,9 @@ on_both! {
         client.refresh(&bob).await;
         let events = daemon.admin().events("session.revoked").await;
         let denied = events.iter().find(|event| event.outcome == Outcome::Denied).expect("the attempt is recorded");
-        assert_eq!(denied.detail["session"], bob.session.as_str());
+        assert_eq!(denied.target.as_ref().map(|target| target.id.as_str()), Some(bob.session.as_str()));
         assert_eq!(denied.reason.as_deref(), Some("authz_fail"));
+        assert_eq!(denied.detail["session"], bob.session.as_str());
         assert_eq!(denied.actor.id.as_deref(), Some(ada.user.as_str()));
     }
 }

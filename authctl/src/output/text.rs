@@ -1,52 +1,7 @@
 //! Text from elsewhere made safe to print, measured and cut as a terminal shows it.
 
-use std::fmt::Write;
+pub use shared::print::{printable as clean, printable_json as clean_json};
 use tabled::grid::util::string::get_string_width;
-
-/// Whether a terminal may do something else with this character than show it.
-fn is_unsafe(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
-/// The text with everything that could move the cursor, change colours, break the line, turn the direction of writing
-/// or hide itself written out as an escape.
-#[must_use]
-pub fn clean(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            letter if is_unsafe(letter) => {
-                // Writing to a string cannot fail.
-                let _ = write!(out, "\\u{{{:x}}}", u32::from(letter));
-            }
-            letter => out.push(letter),
-        }
-    }
-    out
-}
-
-/// JSON text with the same characters escaped in JSON's own way, which changes nothing of its meaning.
-#[must_use]
-pub fn clean_json(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut units = [0; 2];
-    for letter in text.chars() {
-        if letter == '\n' || !is_unsafe(letter) {
-            out.push(letter);
-            continue;
-        }
-        for unit in letter.encode_utf16(&mut units) {
-            let _ = write!(out, "\\u{unit:04x}");
-        }
-    }
-    out
-}
 
 /// Columns a terminal needs for the text.
 #[must_use]
@@ -97,6 +52,7 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shared::print::is_unsafe;
 
     #[test]
     fn nothing_printed_can_steer_a_terminal() {

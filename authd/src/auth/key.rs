@@ -131,7 +131,7 @@ impl Auth {
         let staged = staged.ok_or(OperatorRefusal::Refused(Refusal::NotReady("no key is staged yet")))?;
         let (beats, now_ms) = self.parts.keys.beat(instance, &self.parts.signer.published()).await?;
         let plan = self.key_plan();
-        let at_once = pace == RotationPace::AtOnce || knows(staged, &beats, &plan, now_ms);
+        let at_once = pace == RotationPace::AtOnce || is_known_everywhere(staged, &beats, &plan, now_ms);
         let scheduled =
             KeyRotation::Scheduled { key: staged.id.clone(), known_ms: plan.cache_ms.saturating_add(plan.skew_ms) };
         if operator.is_dry_run() {
@@ -150,10 +150,6 @@ impl Auth {
         self.beat(instance).await?;
         Ok(KeyRotation::Promoted(staged.id.clone()))
     }
-}
-
-fn knows(staged: &SigningKey, beats: &[Heartbeat], plan: &KeyPlan, now_ms: i64) -> bool {
-    is_known_everywhere(staged, beats, plan, now_ms)
 }
 
 /// How fast an operator wants a rotation.

@@ -28,7 +28,7 @@ pub struct LimitChange {
     pub max_delay: Option<Span>,
     /// How long it holds.
     pub life: Option<Span>,
-    /// Whether it refuses.
+    /// Whether it refuses; absent: it does, also if it only counted before.
     pub shadow: Option<Shadow>,
 }
 

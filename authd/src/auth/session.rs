@@ -29,10 +29,12 @@ impl Auth {
     /// [`Refusal::NotFound`] for an unknown id and for somebody else's alike; [`Refusal::Storage`].
     pub async fn end_session(&self, caller: &Caller, bearer: &Bearer, id: &SessionId) -> Result<(), Refusal> {
         let found = self.parts.sessions.find(id).await?;
-        if found.is_none_or(|session| session.account != bearer.account) {
+        if found.as_ref().is_none_or(|session| session.account != bearer.account) {
             let event = self.event(caller, Action::SessionRevoked).by(Actor::User(bearer.account.to_string()));
-            // Not the target: callers would choose it freely.
-            self.note_denial(event.denied("authz_fail").with("session", id)).await?;
+            let event = event.denied("authz_fail").with("session", id);
+            // An id that nobody has is no target: callers would choose it freely.
+            let event = if found.is_some() { event.about("session", id.as_str()) } else { event };
+            self.note_denial(event).await?;
             return Err(Refusal::NotFound);
         }
         let filter =

@@ -88,17 +88,12 @@ impl fmt::Display for Problems {
     }
 }
 
-/// Text from outside with control characters escaped, cut at a length that fits a line.
+/// Text from outside made safe to print, cut at a length that fits a line.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    let mut out = String::new();
-    for character in text.chars().take(120) {
-        if character.is_control() { out.extend(character.escape_unicode()) } else { out.push(character) }
-    }
-    if text.chars().nth(120).is_some() {
-        out.push('…');
-    }
-    out
+    let cut: String = text.chars().take(120).collect();
+    let rest = if cut.len() < text.len() { "…" } else { "" };
+    shared::print::printable(&cut) + rest
 }
 
 /// The candidate that `text` was most likely meant to be.

@@ -1,6 +1,7 @@
 //! One line of the log: the event's fields and those of the spans around it, as JSON or for people.
 
 use serde_json::{Map, Value};
+use shared::print::{printable, printable_json};
 use std::fmt::{self, Write as _};
 use tracing::{
     Event, Level, Subscriber,
@@ -81,9 +82,7 @@ impl Line {
         let fields = self.fields.iter().map(|(name, value)| (name.as_str(), value.clone()));
         let members = head.chain(fields).chain([("target", Value::from(self.target))]);
         let members: Vec<String> = members.map(|(name, value)| format!("{}:{value}", Value::from(name))).collect();
-        escape(&format!("{{{}}}", members.join(",")), |out, character| {
-            let _ = write!(out, "\\u{:04x}", u32::from(character));
-        })
+        printable_json(&format!("{{{}}}", members.join(",")))
     }
 
     fn pretty(&self, paint: &Paint) -> String {
@@ -174,23 +173,4 @@ fn quoted(text: &str) -> String {
     } else {
         text.to_owned()
     }
-}
-
-/// Control characters as escapes: a value stays on its line, and colours come from here only.
-fn printable(text: &str) -> String {
-    escape(text, |out, character| out.extend(character.escape_default()))
-}
-
-fn escape(text: &str, write: impl Fn(&mut String, char)) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        if moves_or_hides(character) { write(&mut out, character) } else { out.push(character) }
-    }
-    out
-}
-
-/// C0, DEL and C1; the line and paragraph separators; what reorders the text around it (Unicode UAX #9 §2).
-fn moves_or_hides(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
