@@ -111,7 +111,7 @@ const HEAD: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 /// The title, which the generator writes without an empty date, and text that breaks no names.
 fn head(name: &str) -> String {
     let (title, version) = (name.to_uppercase(), env!("CARGO_PKG_VERSION"));
-    format!("{HEAD}.TH {title} 1 \"\" \"authd {version}\" \"authd\"\n.nh\n.ad l\n")
+    format!("{HEAD}.TH {title} 1 \"\" \"authd {version}\" \"authd\"\n.nh\n.nr HY 0\n.ad l\n")
 }
 
 fn part(render: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> io::Result<String> {

@@ -14,7 +14,7 @@ const TAIL: &str = include_str!("man/tail.5.roff");
 #[must_use]
 pub fn man_page() -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let mut page = format!(".TH AUTHD.TOML 5 \"\" \"authd {version}\" \"File Formats\"\n.nh\n.ad l\n{HEAD}");
+    let mut page = format!(".TH AUTHD.TOML 5 \"\" \"authd {version}\" \"File Formats\"\n.nh\n.nr HY 0\n.ad l\n{HEAD}");
     for (section, docs) in section_docs() {
         let present = keys().filter(|key| key.section == *section && key.effect != Effect::Later);
         let entries: String = present.map(|key| entry(key, &default_line(key))).collect();
