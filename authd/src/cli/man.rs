@@ -18,7 +18,8 @@ pub fn man_page() -> io::Result<String> {
     let man = clap_mangen::Man::new(command.clone());
     let version = env!("CARGO_PKG_VERSION");
     // The generator's title loses an empty date.
-    let mut page = format!("{HEAD}.TH AUTHD 8 \"\" \"authd {version}\" \"System Administration\"\n.nh\n.nr HY 0\n.ad l\n");
+    let mut page =
+        format!("{HEAD}.TH AUTHD 8 \"\" \"authd {version}\" \"System Administration\"\n.nh\n.nr HY 0\n.ad l\n");
     page += &part(|to| man.render_name_section(to))?;
     page += &part(|to| man.render_synopsis_section(to))?;
     page += &part(|to| man.render_description_section(to))?;

@@ -92,14 +92,14 @@ async fn a_change_asked_for_in_a_session_that_ended_meanwhile_changes_nothing(wo
         world.stores.accounts.break_sessions(&account, change, world.event(Action::UserDeleted))
     };
     assert_eq!(delete("hash 0").await.unwrap(), Broken::Changed);
-    assert_eq!(ended(delete("hash 1").await.unwrap()), [other.clone()]);
+    assert_eq!(ended(delete("hash 1").await.unwrap()), std::slice::from_ref(&other));
     assert!(world.stores.accounts.find(&account).await.unwrap().is_none());
 }
 
 async fn an_end_tells_also_of_sessions_that_ended_elsewhere_a_moment_ago(world: World) {
     let account = world.account("ada@example.org").await;
     let (first, second) = (world.session(&account).await.id, world.session(&account).await.id);
-    assert_eq!(world.revoke(&first).await.over, [first.clone()]);
+    assert_eq!(world.revoke(&first).await.over, std::slice::from_ref(&first));
     let again = world.revoke(&first).await;
     assert_eq!((again.ended, again.over), (vec![], vec![first.clone()]));
     let disable = |event| world.stores.accounts.break_sessions(&account, Break::Disable, event);
@@ -119,7 +119,7 @@ async fn disabling_ends_everything_and_enabling_lets_in_again(world: World) {
     let session = world.session(&account).await;
     let disable = |event| world.stores.accounts.break_sessions(&account, Break::Disable, event);
     let broken = disable(world.event(Action::UserDisabled)).await.unwrap();
-    assert_eq!(ended(broken), [session.id.clone()]);
+    assert_eq!(ended(broken), std::slice::from_ref(&session.id));
     let disabled_ms = account_of(&world, &account).await.account.disabled_ms;
     assert!(disabled_ms.is_some());
     assert!(!world.stores.sessions.find_live(&session.id).await.unwrap().unwrap().account_enabled);
@@ -143,7 +143,7 @@ async fn deleting_leaves_a_tombstone_without_names(world: World) {
     world.stores.accounts.issue_reset(&account, [5; 32], 60_000, event).await.unwrap();
     let event = world.event(Action::UserDeleted);
     let broken = world.stores.accounts.break_sessions(&account, Break::Delete, event).await.unwrap();
-    assert_eq!(ended(broken), [session.id.clone()]);
+    assert_eq!(ended(broken), std::slice::from_ref(&session.id));
     assert!(world.stores.accounts.find(&account).await.unwrap().is_none());
     for (kind, name) in [(IdentifierKind::Email, "ada@example.org"), (IdentifierKind::Username, "ada")] {
         assert!(world.stores.accounts.find_login(kind, name).await.unwrap().is_none());
