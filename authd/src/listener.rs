@@ -1,7 +1,7 @@
 //! Accept loop with deadlines and caps: the public API's way in from the network.
 //!
 //! `axum::serve` has neither (slow heads would hold connections for ever). Each connection is: a place among the
-//! [`slots`], a [`gate`] that checks heads and deadlines, hyper for HTTP/1.1, and the router.
+//! `slots`, a `gate` that checks heads and deadlines, hyper for HTTP/1.1, and the router.
 
 mod gate;
 mod head;

@@ -1,7 +1,7 @@
-//! Admin API on Unix sockets: who connects ([`peer`]), how calls are read and answered ([`call`]), and one file a noun.
+//! Admin API on Unix sockets: who connects (`peer`), how calls are read and answered (`call`), and one file a noun.
 //!
-//! [`start`] opens both sockets. Every connection passes [`serve`], which asks the kernel who is there; every call
-//! passes [`call::Calls`], which compares that with what the call's type demands.
+//! `start` opens both sockets. Every connection passes `serve`, which asks the kernel who is there; every call
+//! passes `call::Calls`, which compares that with what the call's type demands.
 
 mod audit;
 mod body;

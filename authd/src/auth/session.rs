@@ -28,13 +28,12 @@ impl Auth {
     /// # Errors
     /// [`Refusal::NotFound`] for an unknown id and for somebody else's alike; [`Refusal::Storage`].
     pub async fn end_session(&self, caller: &Caller, bearer: &Bearer, id: &SessionId) -> Result<(), Refusal> {
-        let found = self.parts.sessions.find(id).await?;
-        if found.as_ref().is_none_or(|session| session.account != bearer.account) {
+        let owner = self.parts.sessions.find(id).await?.map(|session| session.account);
+        if owner.as_ref() != Some(&bearer.account) {
             let event = self.event(caller, Action::SessionRevoked).by(Actor::User(bearer.account.to_string()));
-            let event = event.denied("authz_fail").with("session", id);
-            // An id that nobody has is no target: callers would choose it freely.
-            let event = if found.is_some() { event.about("session", id.as_str()) } else { event };
-            self.note_denial(event).await?;
+            // An id that names nothing is no target: callers would have as many as they like.
+            let event = if owner.is_some() { event.about("session", id.as_str()) } else { event.with("session", id) };
+            self.note_denial(event.denied("authz_fail")).await?;
             return Err(Refusal::NotFound);
         }
         let filter =

@@ -25,7 +25,7 @@ pub enum BlocklistError {
         #[source]
         cause: io::Error,
     },
-    /// More than [`MAX_ENTRIES`] lines.
+    /// More lines than the longest list may have.
     #[error("password.blocklist {} has more than 50 million lines: use the most common ones", .0.display())]
     TooLong(PathBuf),
 }
