@@ -136,8 +136,8 @@ impl Auth {
         let settings = self.settings();
         let key = attempt.key.as_ref().map(IdempotencyKey::reveal);
         let keying = if key.is_some() { Keying::Keyed } else { Keying::Plain };
-        let grace_ms = if key.is_some() { settings.keyed_grace_ms } else { settings.grace_ms };
-        let sealed = if grace_ms > 0 {
+        let policy = self.rotation_policy();
+        let sealed = if policy.grace_of(keying) > 0 {
             let sealed = self.parts.sealer.seal(presented.text(), key, successor.text());
             Some(sealed.ok_or(Refusal::Internal("the successor does not seal"))?)
         } else {
@@ -156,7 +156,7 @@ impl Auth {
             origin: caller.origin(),
             unseal,
             successor: Successor { hash: successor.hash(), sealed },
-            policy: self.rotation_policy(),
+            policy,
             outages: self.parts.readiness.outages(),
             recording: settings.recording,
             on_replay: settings.on_replay,

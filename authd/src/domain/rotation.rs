@@ -137,6 +137,17 @@ pub struct RotationPolicy {
     pub shadow: Shadow,
 }
 
+impl RotationPolicy {
+    /// How long a lost reply may be asked for again: a key never shortens it.
+    #[must_use]
+    pub fn grace_of(&self, keying: Keying) -> i64 {
+        match keying {
+            Keying::Plain => self.grace_ms,
+            Keying::Keyed => self.keyed_grace_ms.max(self.grace_ms),
+        }
+    }
+}
+
 /// Whether a limit refuses or only counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shadow {
@@ -266,9 +277,9 @@ fn parent(
     // Without a seal the grace has ended: the seal is erased then.
     let Some(sealed) = &family.sealed else { return late };
     let answered = match sealed.keying {
-        Keying::Plain => within(policy.grace_ms),
+        Keying::Plain => within(policy.grace_of(Keying::Plain)),
         Keying::Keyed if presented.keying == Keying::Keyed && (presented.opens)(sealed) => {
-            within(policy.keyed_grace_ms)
+            within(policy.grace_of(Keying::Keyed))
         }
         Keying::Keyed if within(policy.grace_ms) => return Decision::Conflict,
         Keying::Keyed => false,

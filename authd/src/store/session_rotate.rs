@@ -72,11 +72,7 @@ fn done(rotated: Rotated) -> Attempt {
 
 /// The successor with its seal, if a lost reply may be asked for again.
 fn stored(call: &Rotate) -> Successor {
-    let grace_ms = |keying| match keying {
-        Keying::Keyed => call.policy.keyed_grace_ms,
-        Keying::Plain => call.policy.grace_ms,
-    };
-    let sealed = call.successor.sealed.clone().filter(|sealed| grace_ms(sealed.keying) > 0);
+    let sealed = call.successor.sealed.clone().filter(|sealed| call.policy.grace_of(sealed.keying) > 0);
     Successor { hash: call.successor.hash, sealed }
 }
 
@@ -143,7 +139,7 @@ async fn finish_routine(tx: &mut Tx<'_>, call: &Rotate, row: SessionRow) -> Stor
 
 /// Remembers that this token was spent with this key (R2k).
 async fn remember_key(tx: &mut Tx<'_>, call: &Rotate, row: &SessionRow) -> Stored<()> {
-    let Some(tag) = call.keyed_tag.filter(|_| call.policy.keyed_grace_ms > 0) else { return Ok(()) };
+    let Some(tag) = call.keyed_tag.filter(|_| call.policy.grace_of(Keying::Keyed) > 0) else { return Ok(()) };
     let now_ms = row.now_ms;
     on_db!(
         tx,
@@ -154,7 +150,7 @@ async fn remember_key(tx: &mut Tx<'_>, call: &Rotate, row: &SessionRow) -> Store
             tag.as_slice(),
             row.account_id.as_str(),
             now_ms,
-            now_ms.saturating_add(call.policy.keyed_grace_ms),
+            now_ms.saturating_add(call.policy.grace_of(Keying::Keyed)),
         )
     )?;
     Ok(())

@@ -273,6 +273,27 @@ fn the_grace_ends_after_its_last_millisecond_and_an_outage_does_not_count() {
 }
 
 #[test]
+fn a_key_never_shortens_the_grace() {
+    let sealed = Some(seal(0, Some(1)));
+    let family = family().rotated(Successor { hash: hash(1), sealed }, home(), 0, &POLICY, 0);
+    let short = RotationPolicy { keyed_grace_ms: 0, ..POLICY };
+    let at = |key, now_ms| {
+        let presented = Presented {
+            hash: hash(0),
+            keying: Keying::Keyed,
+            transport: Transport::Body,
+            origin: &home(),
+            opens: &|sealed| sealed.bytes == seal(0, Some(key)).bytes,
+            spent_with_this_key: false,
+        };
+        decide(&family, &presented, &short, &Outages::default(), now_ms)
+    };
+    assert!(matches!(at(1, 10_000), Decision::Retry { .. }));
+    assert_eq!(at(2, 10_000), Decision::Conflict);
+    assert_eq!(at(1, 10_001), Decision::Replay(ReplayKind::LateParent));
+}
+
+#[test]
 fn a_grace_of_zero_answers_no_retry_at_all() {
     let family = rotated(&family(), 0);
     let strict = RotationPolicy { grace_ms: 0, keyed_grace_ms: 0, ..POLICY };
