@@ -144,6 +144,7 @@ fn check(loaded: &Loaded) -> Result<(), Failure> {
     for warning in &loaded.warnings {
         let _ = writeln!(io::stderr(), "warning: {warning}");
     }
+    daemon::check_files(&loaded.config)?;
     print("the configuration can be used")
 }
 

@@ -80,6 +80,15 @@ impl From<StoreError> for StartError {
     }
 }
 
+/// Opens the files that a configuration names, as a start would.
+///
+/// # Errors
+/// [`StartError::Configuration`] for the first that cannot be used.
+pub fn check_files(config: &Config) -> Result<(), StartError> {
+    keyring::check(config)?;
+    parts::password_policy(config).map(drop)
+}
+
 /// A daemon with all its parts, not yet listening.
 pub struct Daemon {
     /// The use cases.

@@ -3,7 +3,7 @@
 use crate::{context::Context, error::Error, output::text::clean_json};
 use clap::Args;
 use serde_json::{Map, Value};
-use shared::admin::{Access, CallInfo, Shape};
+use shared::admin::{Access, CALLS, CallInfo, Shape};
 use std::io::{self, Read};
 
 /// Longest request that is read from standard input, in bytes: what the daemon takes.
@@ -11,6 +11,7 @@ const REQUEST_LIMIT: u64 = 1 << 20;
 
 /// A call by its name.
 #[derive(Debug, Args)]
+#[command(after_help = calls())]
 pub struct Call {
     /// Noun and verb: session/list
     #[arg(value_name = "NOUN/VERB")]
@@ -18,6 +19,12 @@ pub struct Call {
     /// The request; - reads it from standard input
     #[arg(value_name = "JSON", default_value = "{}")]
     request: String,
+}
+
+/// The names of all calls, for the help.
+fn calls() -> String {
+    let names: Vec<&str> = CALLS.iter().map(|call| call.path.trim_start_matches("/v1/")).collect();
+    format!("Calls: {}", names.join(", "))
 }
 
 /// Makes the call and prints the answer as the daemon sends it.

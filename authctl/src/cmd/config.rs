@@ -34,7 +34,7 @@ impl Row for Setting {
     const COLUMNS: &'static [Column<Self>] = &[
         Column { name: "KEY", room: Room::Keep, cell: |setting, _| clean(&setting.key) },
         Column { name: "VALUE", room: Room::Cut, cell: |setting, _| name(&setting.value) },
-        Column { name: "ORIGIN", room: Room::Optional, cell: |setting, _| clean(&setting.origin) },
+        Column { name: "ORIGIN", room: Room::Wide, cell: |setting, _| clean(&setting.origin) },
         Column {
             name: "LIVE",
             room: Room::Optional,
@@ -56,7 +56,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Erro
     match command {
         Command::Show { origin } => {
             if origin {
-                context.output.choose_columns(&["key", "value", "origin"]);
+                context.output.choose_columns(&["key", "value", "live", "origin"]);
             }
             context.list::<Show, _>("config.show", |_| Empty {}).await
         }

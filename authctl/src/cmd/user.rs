@@ -233,7 +233,11 @@ async fn reset_password(context: &mut Context<'_>, user: &str) -> Result<(), Err
 fn token_lines(context: &Context<'_>, token: Option<&WireSecret>, end: Option<shared::time::Timestamp>) -> Vec<String> {
     let Some(token) = token else { return Vec::new() };
     let until = end.map(|end| format!(" (ends {})", context.output.look().time(end))).unwrap_or_default();
-    vec![format!("reset token: {}", token.expose()), format!("it works once{until} and is not shown again")]
+    vec![
+        format!("reset token: {}", token.expose()),
+        format!("it works once{until} and is not shown again; its owner redeems it with"),
+        "POST /api/auth/password/reset {\"reset_token\":\"…\",\"new_password\":\"…\"}".to_owned(),
+    ]
 }
 
 fn bare(token: Option<&WireSecret>) -> Vec<String> {

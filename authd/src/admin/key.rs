@@ -37,11 +37,7 @@ pub(super) async fn rotate(admin: Arc<Admin>, by: Caller, request: RotateRequest
     let now_ms = admin.auth.parts.clock.now_ms();
     let (next, promotes_ms) = match done {
         KeyRotation::Promoted(next) => (next, now_ms),
-        KeyRotation::Scheduled { key, known_ms } => {
-            let stored = admin.auth.list_keys().await?;
-            let created_ms = stored.iter().find(|stored| stored.id == key).map_or(now_ms, |stored| stored.created_ms);
-            (key, now_ms.max(created_ms.saturating_add(known_ms)))
-        }
+        KeyRotation::Scheduled { key, at_ms } => (key, at_ms.max(now_ms)),
     };
     Ok(Rotation {
         next: Some(next),

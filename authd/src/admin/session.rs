@@ -68,7 +68,8 @@ pub(super) async fn bump_epoch(
 ) -> Result<EpochBumped, Denied> {
     let operator = by.operator(intent!(request))?;
     if admin.auth.is_locked_down() && !request.accept_restore {
-        let text = "the database is older than what was seen before: say `accept_restore` to go on with it";
+        let text =
+            "the database is older than what was seen before: say --accept-restore (`accept_restore`) to go on with it";
         return Err(Denied::Malformed(text.to_owned()));
     }
     let sessions = admin.auth.live_sessions().await?;

@@ -3,7 +3,10 @@
 use crate::auth::{Auth, Operator, OperatorRefusal, Refusal};
 use crate::domain::{
     audit::{Action, Event},
-    key::{Heartbeat, KeyPlan, KeyState, KeyStep, SigningKey, is_known_everywhere, live_instances, plan_steps},
+    key::{
+        Heartbeat, KeyPlan, KeyState, KeyStep, SigningKey, is_known_everywhere, known_everywhere_ms, live_instances,
+        plan_steps,
+    },
     login::KeySet,
     store_error::StoreError,
 };
@@ -15,12 +18,12 @@ use std::sync::atomic::Ordering;
 pub enum KeyRotation {
     /// The staged key signs now.
     Promoted(KeyId),
-    /// The staged key will sign as soon as every instance has served it for this long, in milliseconds.
+    /// The staged key will sign as soon as every instance has served it long enough.
     Scheduled {
         /// The key.
         key: KeyId,
-        /// Cache age + skew.
-        known_ms: i64,
+        /// When that is, by database time, unless an instance starts afresh until then.
+        at_ms: i64,
     },
 }
 
@@ -132,8 +135,10 @@ impl Auth {
         let (beats, now_ms) = self.parts.keys.beat(instance, &self.parts.signer.published()).await?;
         let plan = self.key_plan();
         let at_once = pace == RotationPace::AtOnce || is_known_everywhere(staged, &beats, &plan, now_ms);
-        let scheduled =
-            KeyRotation::Scheduled { key: staged.id.clone(), known_ms: plan.cache_ms.saturating_add(plan.skew_ms) };
+        let scheduled = KeyRotation::Scheduled {
+            key: staged.id.clone(),
+            at_ms: known_everywhere_ms(staged, &beats, &plan, now_ms),
+        };
         if operator.is_dry_run() {
             return Ok(if at_once { KeyRotation::Promoted(staged.id.clone()) } else { scheduled });
         }

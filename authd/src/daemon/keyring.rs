@@ -35,6 +35,19 @@ pub(super) async fn find(config: &Config, keys: &dyn KeyStore, random: &dyn Rand
     )))
 }
 
+/// Opens the key-encryption key as a start would, and changes nothing.
+///
+/// # Errors
+/// [`StartError::Configuration`].
+pub(super) fn check(config: &Config) -> Result<(), StartError> {
+    match &config.places.kek {
+        KekPlace::Given(path) => drop(Kek::load(path, config.places.credentials_dir.as_deref())?),
+        KekPlace::Generated(path) if path.exists() => drop(Kek::load(path, None)?),
+        KekPlace::Generated(_) => {}
+    }
+    Ok(())
+}
+
 /// Only for SQLite, and only while nothing is encrypted yet: a new key could not open what an old one closed.
 fn generate(config: &Config, bound: Option<&str>, path: &Path, random: &dyn Random) -> Result<Kek, StartError> {
     if let Some(bound) = bound {

@@ -162,6 +162,14 @@ pub fn is_known_everywhere(key: &SigningKey, instances: &[Heartbeat], plan: &Key
         })
 }
 
+/// From when a staged key will have been served long enough by every instance that lives now.
+#[must_use]
+pub fn known_everywhere_ms(key: &SigningKey, instances: &[Heartbeat], plan: &KeyPlan, now_ms: i64) -> i64 {
+    let live = instances.iter().filter(|beat| now_ms.saturating_sub(beat.beat_ms) <= INSTANCE_LIVE_MS);
+    let since_ms = live.map(|beat| beat.serving.get(key.id.as_str()).copied().unwrap_or(now_ms)).max();
+    since_ms.unwrap_or(now_ms).saturating_add(plan.cache_ms).saturating_add(plan.skew_ms)
+}
+
 /// What is to be done now; at most one activation, retirements as they are due.
 #[must_use]
 pub fn plan_steps(keys: &[SigningKey], instances: &[Heartbeat], plan: &KeyPlan, now_ms: i64) -> Vec<KeyStep> {
@@ -275,6 +283,9 @@ mod tests {
         assert_eq!(known(&[beat(&staged, 1_000, 1_360)], 1_360), 1);
         let late = Heartbeat { instance: "b".into(), serving: BTreeMap::new(), beat_ms: 1_360 };
         assert_eq!(known(&[beat(&staged, 1_000, 1_360), late.clone()], 1_360), 0);
+        let from_ms = |beats: &[Heartbeat]| known_everywhere_ms(&staged, beats, &PLAN, 1_360);
+        assert_eq!(from_ms(&[beat(&staged, 1_000, 1_360)]), 1_360);
+        assert_eq!(from_ms(&[beat(&staged, 1_000, 1_360), late.clone()]), 1_720);
         let dead = Heartbeat { beat_ms: 1_360 - INSTANCE_LIVE_MS - 1, ..late };
         assert_eq!(known(&[beat(&staged, 1_000, 1_360), dead], 1_360), 1);
     }
