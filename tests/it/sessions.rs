@@ -51,11 +51,9 @@ on_both! {
         assert_eq!(foreign.json()["detail"], unknown.json()["detail"]);
         client.end_session(&ada.access, "no-id").await.assert_refused(ErrorCode::NotFound);
         client.refresh(&bob).await;
-        let events = daemon.admin().events("session.revoked").await;
+        let events = daemon.admin().events_about("session.revoked", &bob.session).await;
         let denied = events.iter().find(|event| event.outcome == Outcome::Denied).expect("the attempt is recorded");
-        assert_eq!(denied.target.as_ref().map(|target| target.id.as_str()), Some(bob.session.as_str()));
         assert_eq!(denied.reason.as_deref(), Some("authz_fail"));
-        assert_eq!(denied.detail["session"], bob.session.as_str());
         assert_eq!(denied.actor.id.as_deref(), Some(ada.user.as_str()));
     }
 }
