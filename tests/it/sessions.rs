@@ -51,6 +51,7 @@ on_both! {
         assert_eq!(foreign.json()["detail"], unknown.json()["detail"]);
         client.end_session(&ada.access, "no-id").await.assert_refused(ErrorCode::NotFound);
         client.refresh(&bob).await;
+        // Newest first: the id that nobody has is no target, so it is not among these.
         let events = daemon.admin().events_about("session.revoked", &bob.session).await;
         let denied = events.iter().find(|event| event.outcome == Outcome::Denied).expect("the attempt is recorded");
         assert_eq!(denied.reason.as_deref(), Some("authz_fail"));
