@@ -9,7 +9,7 @@ use crate::domain::{
     rotation::RotationPolicy,
     rotation::access_expiry,
     secret::Secret,
-    session::{LiveSession, NewSession, SessionState, Transport},
+    session::{LONGEST_ACCESS_MS, LiveSession, NewSession, SessionState, Transport},
     token::{Handle, RefreshToken, issue},
 };
 use shared::id::{SessionId, UserId};
@@ -136,8 +136,7 @@ impl Auth {
 
     /// How long an ended session must be remembered from now: no token of it can live longer.
     pub(super) fn forget_ms(&self) -> i64 {
-        let settings = self.settings();
-        let keep_ms = settings.access_ttl_ms.saturating_add(settings.skew_ms.saturating_mul(2));
+        let keep_ms = LONGEST_ACCESS_MS.saturating_add(self.settings().skew_ms.saturating_mul(2));
         self.now_ms().saturating_add(keep_ms)
     }
 

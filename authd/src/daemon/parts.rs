@@ -8,7 +8,7 @@ use crate::{
         strength::{Blocklist, StrengthPolicy, StrengthSettings},
     },
     daemon::{Ports, StartError},
-    domain::{key::KeyAlgorithm, password::PasswordPolicy},
+    domain::{key::KeyAlgorithm, password::PasswordPolicy, session::LONGEST_ACCESS_MS},
     http::HttpOptions,
     store::{OpenError, StoreOptions},
 };
@@ -29,7 +29,7 @@ pub(super) fn store_options(config: &Config, ports: &Ports) -> StoreOptions {
         acquire_timeout: config.database.acquire_timeout.0,
         statement_timeout: config.database.statement_timeout.0,
         start_timeout: config.database.start_timeout.0,
-        revocation_keep_ms: config.token.access_ttl.as_millis().saturating_add(skew_ms.saturating_mul(2)),
+        revocation_keep_ms: LONGEST_ACCESS_MS.saturating_add(skew_ms.saturating_mul(2)),
         clock: ports.clock.clone(),
         random: ports.random.clone(),
     }

@@ -11,6 +11,10 @@ use crate::domain::{
 use shared::id::{SessionId, UserId};
 use std::{fmt, net::IpAddr, sync::Arc};
 
+/// The longest life that an access token can be given (`token.access_ttl`), in milliseconds. Ended sessions are
+/// remembered by it, not by the life in force: tokens from before a restart with a shorter one are still out there.
+pub const LONGEST_ACCESS_MS: i64 = 24 * 3_600_000;
+
 /// A coarse network: `192.0.2.0/24` or `2001:db8:1::/48`, never a whole address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Network(String);

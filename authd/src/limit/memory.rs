@@ -1,6 +1,6 @@
 //! The limiter of one instance, in memory: exact, bounded, forgotten with the process.
 //!
-//! What must outlive a restart (the hard counters of `login.hard`) is in the database. Times are the wall clock's:
+//! Nothing here outlives a restart; hard counters in the database (`login.hard`) are not in this version. Times are the wall clock's:
 //! both rules bound what a clock that went back can do, and one that jumps ahead ends waits early.
 
 use super::{
