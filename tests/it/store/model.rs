@@ -213,17 +213,14 @@ fn has_rotated(call: &Rotate, model: &mut Model, rotated: &Rotated, rate_tat_us:
     // The instant is the database's; with it every number must come out the same.
     let now_ms = rotated.session.last_seen_ms;
     assert_eq!(said(model, call, now_ms), Decision::Rotate { rate_tat_us });
-    let grace_ms = match call.keying {
-        Keying::Plain => call.policy.grace_ms,
-        Keying::Keyed => call.policy.keyed_grace_ms,
-    };
+    let grace_ms = call.policy.grace_of(call.keying);
     let sealed = call.successor.sealed.clone().filter(|_| grace_ms > 0);
     let successor = Successor { hash: call.successor.hash, sealed };
     let moved = model.family.rotated_by != call.origin;
     model.family = model.family.rotated(successor, call.origin.clone(), rate_tat_us, &call.policy, now_ms);
     model.tokens.push(call.successor.hash);
-    if let Some(tag) = call.keyed_tag.filter(|_| call.policy.keyed_grace_ms > 0) {
-        model.spent.insert(tag, now_ms + call.policy.keyed_grace_ms);
+    if let Some(tag) = call.keyed_tag.filter(|_| call.policy.grace_of(Keying::Keyed) > 0) {
+        model.spent.insert(tag, now_ms + call.policy.grace_of(Keying::Keyed));
     }
     assert_eq!(Some(rotated.access_expires_ms), model.family.access_expires_ms);
     model.events += usize::from(moved || call.recording == Recording::All);
