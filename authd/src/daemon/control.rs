@@ -86,6 +86,8 @@ impl Running {
         self.log.set_level(next.log.level);
         self.trusted_proxies.send_replace(next.server.trusted_proxies.clone());
         *self.loaded() = Loaded { config: next, ..new };
+        // Live limits lie above the configured ones; should storage be away, the next poll lays them there.
+        let _ = self.auth().poll_settings().await.is_ok();
         Ok(())
     }
 
