@@ -5,7 +5,7 @@ use crate::{
     client::Client,
     ctl::Ctl,
     options::{Database, Options},
-    process::{Running, program, signal, write_secret},
+    process::{Running, halt, program, signal, write_secret},
     wait,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -248,7 +248,7 @@ impl Daemon {
 
     /// Halts it where it is.
     pub fn pause(&self) {
-        signal(self.pid(), Signal::STOP);
+        halt(self.pid());
     }
 
     /// Lets it go on.

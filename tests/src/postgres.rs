@@ -1,6 +1,6 @@
 //! Real PostgreSQL servers in temporary directories: one that tests share, and ones that a test may stop.
 
-use crate::process::{Running, children, signal};
+use crate::process::{Running, children, signal, until_still};
 use rustix::process::Signal;
 use std::{
     ffi::OsStr,
@@ -136,6 +136,9 @@ impl Postgres {
     /// Halts every process of the server where it is.
     pub fn pause(&self) {
         self.signal_all(Signal::STOP);
+        let Some(server) = &self.server else { return };
+        until_still(server.pid);
+        children(server.pid).into_iter().for_each(until_still);
     }
 
     /// Lets them go on.

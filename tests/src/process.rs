@@ -30,6 +30,36 @@ pub fn signal(pid: i32, signal: Signal) {
     kill_process(pid, signal).unwrap_or_else(|error| panic!("cannot signal process {pid:?}: {error}"));
 }
 
+/// Halts a process this test started, and returns when it stands still.
+///
+/// # Panics
+/// When there is no such process, or it does not halt within seconds.
+pub fn halt(pid: i32) {
+    signal(pid, Signal::STOP);
+    until_still(pid);
+}
+
+/// Waits until every thread of a halted process stands still: the kernel stops them one by one, after the signal was
+/// sent. A process that is gone stands still.
+///
+/// # Panics
+/// When it does not halt within seconds.
+pub(crate) fn until_still(pid: i32) {
+    let end = Instant::now() + Duration::from_secs(5);
+    while !stands_still(pid) {
+        assert!(Instant::now() < end, "process {pid} does not halt");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn stands_still(pid: i32) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let state = |stat: &str| stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    tasks
+        .filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok())
+        .all(|stat| matches!(state(&stat), Some('T' | 'Z' | 'X')))
+}
+
 /// Process ids whose parent is `pid`.
 #[must_use]
 pub fn children(pid: i32) -> Vec<i32> {
