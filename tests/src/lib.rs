@@ -19,5 +19,6 @@ pub mod process;
 pub mod raw;
 pub mod refresh_token;
 pub mod rust_source;
+pub mod scale;
 pub mod wait;
 pub mod wire;
