@@ -98,11 +98,11 @@ impl Auth {
         self.remember_ended(&rotated.ended);
         let event = event.about("session", rotated.session.id.as_str());
         match &rotated.decision {
-            Decision::Rotate { .. } => self.answer(&rotated, successor.text()).await,
+            Decision::Rotate { .. } => self.answer(&rotated, successor.text()),
             Decision::Retry { .. } => {
                 let opened = rotated.sealed.as_ref().and_then(|sealed| seal.open(sealed));
                 let opened = opened.ok_or(Refusal::Internal("a seal that opened does not open"))?;
-                self.answer(&rotated, &opened).await
+                self.answer(&rotated, &opened)
             }
             Decision::Conflict => {
                 self.note_denial(event.denied("idempotency_key")).await?;
@@ -164,11 +164,10 @@ impl Auth {
         })
     }
 
-    async fn answer(&self, rotated: &Rotated, refresh: &Secret) -> Result<Tokens, Refusal> {
+    fn answer(&self, rotated: &Rotated, refresh: &Secret) -> Result<Tokens, Refusal> {
         let session = &rotated.session;
-        let record = self.parts.accounts.find(&session.account).await?.ok_or(Refusal::TokenInvalid)?;
         self.grant(&Grant {
-            account: &record.account,
+            account: &rotated.account,
             session: &session.id,
             opened_ms: session.created_ms,
             amr: &session.amr,

@@ -1,6 +1,7 @@
 //! Sessions: what they are, and the store that keeps them.
 
 use crate::domain::{
+    account::Account,
     audit::Event,
     outage::Outages,
     page::{Page, PageRequest},
@@ -339,6 +340,8 @@ pub struct Rotated {
     pub decision: Decision,
     /// The session after it.
     pub session: Session,
+    /// Its account, read with it.
+    pub account: Account,
     /// The seal to open for a retry.
     pub sealed: Option<Sealed>,
     /// End of the access token to give out, for a rotation or a retry.

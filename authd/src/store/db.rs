@@ -7,9 +7,9 @@ use crate::{
         store_error::StoreError,
     },
     store::{
-        error::{Stored, fault},
+        error::{Stored, fault, unknown},
         postgres::Server,
-        sqlite_writer::Writer,
+        sqlite_writer::{Undo, Writer},
     },
 };
 use shared::id::EventId;
@@ -20,6 +20,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use tokio::sync::RwLock;
 
 pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -40,7 +41,17 @@ pub(super) struct Tx<'c> {
     pub(super) context: &'c Context,
     /// A statement failed: nothing may be committed.
     pub(super) failed: bool,
+    pub(super) commits: Commits,
     undone: bool,
+}
+
+/// When the statements of a body become durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Commits {
+    /// With a COMMIT after the body.
+    Apart,
+    /// Each by itself: a reply that gets lost leaves the outcome unknown.
+    ByItself,
 }
 
 /// What to do with a transaction whose body has returned.
@@ -54,7 +65,12 @@ pub(super) enum Fate {
 
 impl<'c> Tx<'c> {
     pub(super) fn new(conn: Conn<'c>, context: &'c Context) -> Self {
-        Self { conn, context, failed: false, undone: false }
+        Self { conn, context, failed: false, commits: Commits::Apart, undone: false }
+    }
+
+    /// For statements that commit by themselves.
+    pub(super) fn by_itself(conn: Conn<'c>, context: &'c Context) -> Self {
+        Self { commits: Commits::ByItself, ..Self::new(conn, context) }
     }
 
     /// Nothing of this transaction is to stay, although its body returns an answer.
@@ -87,11 +103,25 @@ pub(super) struct Context {
     pub(super) acquire_timeout: Duration,
     pub(super) statement_timeout: Duration,
     pub(super) outages: Mutex<Outages>,
+    /// How far the database's clock is ahead of this instance's, in milliseconds, as last seen.
+    pub(super) lead_ms: Mutex<Option<i64>>,
 }
 
 impl Context {
+    /// Notes what time the database has now.
+    pub(super) fn note_database_time(&self, now_ms: i64) {
+        *self.lead_ms.lock().unwrap_or_else(PoisonError::into_inner) = Some(now_ms.saturating_sub(self.clock.now_ms()));
+    }
+
+    /// The database time at which a statement that starts now is given up; `None` until its time was seen once.
+    pub(super) fn deadline_ms(&self) -> Option<i64> {
+        let lead_ms = (*self.lead_ms.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let bound_ms = i64::try_from(self.statement_timeout.as_millis()).unwrap_or(i64::MAX);
+        Some(self.clock.now_ms().saturating_add(lead_ms).saturating_add(bound_ms))
+    }
+
     /// Notes whether storage answered (R5).
-    fn track<T>(&self, result: Stored<T>) -> Stored<T> {
+    pub(super) fn track<T>(&self, result: Stored<T>) -> Stored<T> {
         let now_ms = self.clock.now_ms();
         let mut outages = self.outages.lock().unwrap_or_else(PoisonError::into_inner);
         match &result {
@@ -126,6 +156,8 @@ impl Budget {
 pub(super) struct Db {
     pub(super) backend: Backend,
     pub(super) context: Arc<Context>,
+    /// Held shared by work of several steps, see [`Db::to_the_end`].
+    under_way: Arc<RwLock<()>>,
 }
 
 /// Which database.
@@ -143,6 +175,26 @@ pub(super) enum Backend {
 }
 
 impl Db {
+    pub(super) fn new(backend: Backend, context: Arc<Context>) -> Self {
+        Self { backend, context, under_way: Arc::default() }
+    }
+
+    /// Work of several steps, done even if the caller goes away in between (R9); closing waits for it.
+    pub(super) async fn to_the_end<T, F>(&self, work: F) -> Stored<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Stored<T>> + Send + 'static,
+    {
+        let under_way = self.under_way.clone().read_owned().await;
+        #[expect(clippy::disallowed_methods, reason = "a change must outlive its caller; closing waits for it")]
+        let task = tokio::spawn(async move {
+            let result = work.await;
+            drop(under_way);
+            result
+        });
+        task.await.unwrap_or_else(|error| Err(unknown(error)))
+    }
+
     /// One transaction: commits if the body returns `Ok` and did not undo it. It runs to its end even if the caller goes
     /// away, and answers within its budget even if the database does not.
     pub(super) async fn transact<T, F>(&self, budget: Budget, body: F) -> Stored<T>
@@ -151,8 +203,24 @@ impl Db {
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
     {
         let result = match &self.backend {
-            Backend::Sqlite { writer, .. } => writer.write(&self.context, budget, body).await,
+            Backend::Sqlite { writer, .. } => writer.write(&self.context, budget, Undo::Alone, body).await,
             Backend::Postgres(server) => server.transact(self.context.clone(), budget, body).await,
+        };
+        self.context.track(result)
+    }
+
+    /// A change that never undoes itself. On PostgreSQL its body is one statement, which commits by itself; on SQLite it
+    /// is spared a savepoint, and all changes of its group are given up if one of its statements fails.
+    pub(super) async fn at_once<T, F>(&self, body: F) -> Stored<T>
+    where
+        T: Send + 'static,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
+    {
+        let result = match &self.backend {
+            Backend::Sqlite { writer, .. } => {
+                writer.write(&self.context, Budget::Statement, Undo::WithGroup, body).await
+            }
+            Backend::Postgres(server) => server.at_once(self.context.clone(), body).await,
         };
         self.context.track(result)
     }
@@ -165,7 +233,9 @@ impl Db {
     {
         let context = self.context.as_ref();
         let result = match &self.backend {
-            Backend::Sqlite { writer, readers: None } => writer.write(&self.context, Budget::Statement, body).await,
+            Backend::Sqlite { writer, readers: None } => {
+                writer.write(&self.context, Budget::Statement, Undo::Alone, body).await
+            }
             Backend::Sqlite { readers: Some(readers), .. } => {
                 tokio::time::timeout(Budget::Statement.of(context), read_sqlite(readers, context, body))
                     .await
@@ -178,6 +248,7 @@ impl Db {
 
     /// Waits for what is under way and closes the database.
     pub(super) async fn close(&self) {
+        drop(self.under_way.write().await);
         match &self.backend {
             Backend::Sqlite { writer, readers } => {
                 // The writer last: whoever closes last folds the log into the file, and readers may not write.

@@ -3,7 +3,10 @@
 //! A text is a list of literals and of the words below; each word is a literal too, so that every query stays a
 //! `&'static str`. [`on_db!`] runs it on whichever database the transaction belongs to.
 
-use crate::store::{db::Conn, error::fault};
+use crate::store::{
+    db::{Commits, Conn},
+    error::{fault, fault_alone},
+};
 use sqlx::{Database, Postgres, QueryBuilder, Sqlite};
 
 /// The words:
@@ -16,6 +19,7 @@ use sqlx::{Database, Postgres, QueryBuilder, Sqlite};
 /// - `EPOCH`: the global epoch in force (R13).
 /// - `LIVE`: whether a row of `session` can be used (needs `NOW`).
 /// - `SESSION`: the columns of [`crate::store::row::SessionRow`] but `now_ms`.
+/// - `OWNER`: beside `SESSION`, the other columns of [`crate::store::row::FamilyRow`].
 /// - `ACCOUNT`: the columns of [`crate::store::row::AccountColumns`].
 /// - `EVENT`: the columns of an event, in the order in which they are written.
 macro_rules! word {
@@ -75,6 +79,16 @@ macro_rules! word {
         session.sealed, session.sealed_keying, session.retries, session.idle_expires_ms, session.expires_ms,
         session.revoked_ms, session.end_reason, session.epoch, session.transport, session.rate_tat_us,
         session.network, session.device, session.strays, session.stray_generation, session.amr, session.created_ms"
+    };
+    ($db:ident OWNER) => {
+        "(SELECT account.epoch FROM account WHERE account.id = session.account_id) AS owner_epoch,
+        (SELECT account.created_ms FROM account WHERE account.id = session.account_id) AS owner_created_ms,
+        (SELECT account.last_login_ms FROM account WHERE account.id = session.account_id) AS owner_last_login_ms,
+        (SELECT account.disabled_ms FROM account WHERE account.id = session.account_id) AS owner_disabled_ms,
+        (SELECT identifier.verified_ms FROM identifier WHERE identifier.account_id = session.account_id
+            AND identifier.kind = 'email' AND identifier.primary_ms IS NOT NULL) AS owner_email_verified_ms,
+        (SELECT identifier.display FROM identifier WHERE identifier.account_id = session.account_id
+            AND identifier.kind = 'username' AND identifier.primary_ms IS NOT NULL) AS owner_username"
     };
     ($db:ident ACCOUNT) => {
         "account.id, account.epoch, account.created_ms, account.last_login_ms, account.disabled_ms,
@@ -144,6 +158,21 @@ macro_rules! on_db {
     }};
 }
 
+/// Runs one statement that only PostgreSQL is asked: what costs it a round trip each is one data-modifying statement
+/// there.
+macro_rules! on_postgres {
+    ($tx:ident, $fetch:ident [$($word:tt)+]($($bind:expr),* $(,)?)) => {{
+        let result = match &mut $tx.conn {
+            $crate::store::db::Conn::Postgres(conn) => {
+                sqlx::query_as(concat!($($crate::store::dialect::word!(postgres $word)),+))$(.bind($bind))*
+                    .$fetch(&mut **conn).await
+            }
+            $crate::store::db::Conn::Sqlite(_) => Err(sqlx::Error::Configuration("not for SQLite".into())),
+        };
+        $tx.noted(result)
+    }};
+}
+
 /// Runs a query with optional parts: `on_built!(tx, fetch_all select(filter, clock))`, where the expression makes a
 /// [`sqlx::QueryBuilder`] of either database. Not kept prepared: there are too many shapes.
 macro_rules! on_built {
@@ -199,7 +228,15 @@ macro_rules! on_read {
     };
 }
 
-pub(super) use {live, on_built, on_db, on_read, on_tx, word};
+/// A change that is one statement, or that gives up its neighbours when one of its statements fails: see
+/// [`crate::store::db::Db::at_once`].
+macro_rules! on_one {
+    ($db:expr, |$tx:ident| $body:expr) => {
+        $db.at_once(move |$tx: &mut $crate::store::db::Tx<'_>| Box::pin(async move { $body })).await
+    };
+}
+
+pub(super) use {live, on_built, on_db, on_one, on_postgres, on_read, on_tx, word};
 
 /// What a query that is put together needs to know of its database.
 pub(super) trait Dialect: Database {
@@ -267,7 +304,10 @@ impl crate::store::db::Tx<'_> {
     ) -> Result<T, crate::domain::store_error::StoreError> {
         result.map_err(|error| {
             self.failed = true;
-            fault(error)
+            match self.commits {
+                Commits::ByItself => fault_alone(error),
+                Commits::Apart => fault(error),
+            }
         })
     }
 

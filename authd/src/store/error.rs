@@ -22,3 +22,13 @@ pub(super) fn fault(error: sqlx::Error) -> StoreError {
 pub(super) fn unknown(cause: impl std::fmt::Display) -> StoreError {
     StoreError::UnknownOutcome(cause.to_string().into())
 }
+
+/// The fault of a statement that commits by itself: unless the server refused it, it may have happened.
+pub(super) fn fault_alone(error: sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
+            unknown(error)
+        }
+        other => fault(other),
+    }
+}

@@ -78,6 +78,50 @@ impl<'e> Columns<'e> {
     }
 }
 
+/// Events as one array a column, for a statement that writes them itself. Those who know actor and target only in SQL
+/// leave these arrays out.
+#[derive(Default)]
+pub(super) struct Arrays<'e> {
+    pub(super) id: Vec<&'e str>,
+    pub(super) at_ms: Vec<i64>,
+    pub(super) action: Vec<&'static str>,
+    pub(super) outcome: Vec<&'static str>,
+    pub(super) reason: Vec<Option<&'e str>>,
+    pub(super) actor_kind: Vec<&'static str>,
+    pub(super) actor_id: Vec<Option<&'e str>>,
+    pub(super) target_kind: Vec<Option<&'static str>>,
+    pub(super) target_id: Vec<Option<&'e str>>,
+    pub(super) network: Vec<Option<&'e str>>,
+    pub(super) device: Vec<Option<&'e str>>,
+    pub(super) request_id: Vec<Option<&'e str>>,
+    pub(super) detail: Vec<String>,
+}
+
+impl<'e> Arrays<'e> {
+    /// Takes the events apart. Uid, login uid and pid of operators have no array: operators' changes are transactions.
+    pub(super) fn of(events: impl IntoIterator<Item = &'e Event>) -> Stored<Self> {
+        let mut arrays = Self::default();
+        for event in events {
+            let row = Columns::of(event)?;
+            let (target_kind, target_id) = row.target();
+            arrays.id.push(event.id.as_str());
+            arrays.at_ms.push(event.at_ms);
+            arrays.action.push(event.action.as_str());
+            arrays.outcome.push(event.outcome.as_str());
+            arrays.reason.push(event.reason.as_deref());
+            arrays.actor_kind.push(row.actor_kind);
+            arrays.actor_id.push(row.actor_id);
+            arrays.target_kind.push(target_kind);
+            arrays.target_id.push(target_id);
+            arrays.network.push(row.network());
+            arrays.device.push(row.device());
+            arrays.request_id.push(event.request_id.as_deref());
+            arrays.detail.push(row.detail);
+        }
+        Ok(arrays)
+    }
+}
+
 /// Writes one event.
 pub(super) async fn write(tx: &mut Tx<'_>, event: &Event) -> Stored<()> {
     let row = Columns::of(event)?;

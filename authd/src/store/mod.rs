@@ -22,6 +22,7 @@ mod open;
 mod page;
 mod postgres;
 mod readiness;
+mod rotation_lane;
 mod row;
 mod seal;
 mod session;
@@ -30,6 +31,7 @@ mod session_feed;
 mod session_list;
 mod session_open;
 mod session_rotate;
+mod session_routine;
 mod setting;
 mod sqlite_writer;
 mod sweep;
@@ -67,7 +69,7 @@ impl Stores {
     fn on(db: db::Db) -> Self {
         Self {
             accounts: Arc::new(account::Accounts { db: db.clone() }),
-            sessions: Arc::new(session::Sessions { db: db.clone() }),
+            sessions: Arc::new(session::Sessions::on(&db)),
             keys: Arc::new(key::Keys { db: db.clone() }),
             settings: Arc::new(setting::Settings { db: db.clone() }),
             audit: Arc::new(audit::Audit { db: db.clone() }),

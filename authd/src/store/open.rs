@@ -134,6 +134,7 @@ pub async fn open(options: StoreOptions) -> Result<Stores, OpenError> {
         acquire_timeout: options.acquire_timeout,
         statement_timeout: options.statement_timeout,
         outages: Mutex::new(Outages::default()),
+        lead_ms: Mutex::new(None),
     });
     let last_failure = Mutex::new(String::from("no answer"));
     let attempts = async {
@@ -156,7 +157,7 @@ pub async fn open(options: StoreOptions) -> Result<Stores, OpenError> {
             return Err(OpenError::NeverCame(cause));
         }
     };
-    Ok(Stores::on(Db { backend, context }))
+    Ok(Stores::on(Db::new(backend, context)))
 }
 
 fn place(url: &str) -> Result<Place, OpenError> {

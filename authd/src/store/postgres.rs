@@ -70,6 +70,23 @@ impl Server {
         Self { pool, changes: Arc::default() }
     }
 
+    /// One statement that commits by itself, in a task that nobody but the runtime can end.
+    pub(super) async fn at_once<T, F>(&self, context: Arc<Context>, body: F) -> Stored<T>
+    where
+        T: Send + 'static,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
+    {
+        let under_way = self.changes.clone().read_owned().await;
+        let pool = self.pool.clone();
+        #[expect(clippy::disallowed_methods, reason = "a change must outlive its caller; closing waits for it")]
+        let task = tokio::spawn(async move {
+            let result = at_once(&pool, &context, body).await;
+            drop(under_way);
+            result
+        });
+        task.await.unwrap_or_else(|error| Err(unknown(error)))
+    }
+
     /// One transaction in a task that nobody but the runtime can end.
     pub(super) async fn transact<T, F>(&self, context: Arc<Context>, budget: Budget, body: F) -> Stored<T>
     where
@@ -111,6 +128,26 @@ impl Server {
         self.pool.close().await;
         drop(none_under_way);
     }
+}
+
+async fn at_once<T, F>(pool: &PgPool, context: &Context, body: F) -> Stored<T>
+where
+    F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>>,
+{
+    // Waiting for a connection has a bound of its own.
+    let mut held = acquire(pool).await?;
+    let result = {
+        let Some(conn) = &mut held.0 else { return Err(StoreError::unavailable("no connection")) };
+        let mut tx = Tx::by_itself(Conn::Postgres(conn), context);
+        match tokio::time::timeout(context.statement_timeout, body(&mut tx)).await {
+            Ok(result) => tx.settle(result).0,
+            Err(_) => return Err(unknown("the database did not answer in time")),
+        }
+    };
+    if result.is_ok() {
+        held.release();
+    }
+    result
 }
 
 async fn run<T, F>(pool: &PgPool, context: &Context, body: F, committing: &AtomicBool) -> Stored<T>

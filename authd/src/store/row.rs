@@ -119,6 +119,35 @@ impl SessionRow {
     }
 }
 
+/// A session with what its tokens need of the account: `SESSION`, `OWNER` and `now_ms`.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct FamilyRow {
+    #[sqlx(flatten)]
+    pub(super) session: SessionRow,
+    owner_epoch: i64,
+    owner_created_ms: i64,
+    owner_last_login_ms: Option<i64>,
+    owner_disabled_ms: Option<i64>,
+    owner_email_verified_ms: Option<i64>,
+    owner_username: Option<String>,
+}
+
+impl FamilyRow {
+    /// The account, as it is in the same statement.
+    pub(super) fn account(self) -> Stored<Account> {
+        Ok(Account {
+            id: user_id(&self.session.account_id)?,
+            email: self.session.email,
+            email_verified_ms: self.owner_email_verified_ms,
+            username: self.owner_username,
+            epoch: self.owner_epoch,
+            created_ms: self.owner_created_ms,
+            last_login_ms: self.owner_last_login_ms,
+            disabled_ms: self.owner_disabled_ms,
+        })
+    }
+}
+
 /// The stored text of a keying.
 pub(super) fn keying_text(keying: Keying) -> &'static str {
     match keying {

@@ -12,9 +12,10 @@ use crate::{
         token::{Handle, TokenHash},
     },
     store::{
-        db::Db,
-        dialect::{on_db, on_read, on_tx},
+        db::{Backend, Db},
+        dialect::{on_db, on_one, on_read, on_tx},
         error::Stored,
+        rotation_lane::{self, Lanes},
         row::SessionRow,
         session_end, session_feed, session_list, session_open,
         session_rotate::{self, Attempt, Locked},
@@ -24,12 +25,54 @@ use crate::{
 use shared::id::SessionId;
 use std::sync::Arc;
 
-/// Sessions in the database.
+/// Sessions in the database; cheap to clone.
+#[derive(Clone)]
 pub(super) struct Sessions {
-    pub(super) db: Db,
+    db: Db,
+    /// SQLite's writer groups its changes by itself.
+    lanes: Option<Arc<Lanes>>,
 }
 
 impl Sessions {
+    pub(super) fn on(db: &Db) -> Self {
+        let lanes = matches!(db.backend, Backend::Postgres(_)).then(|| Arc::new(Lanes::start(db)));
+        Self { db: db.clone(), lanes }
+    }
+
+    /// One statement where that serves, else a transaction.
+    async fn open_in_steps(&self, new: NewSession, events: Vec<Event>) -> Stored<Opened> {
+        let (new, events) = (Arc::new(new), Arc::new(events));
+        if self.lanes.is_some() {
+            let (new, events) = (new.clone(), events.clone());
+            let opened = on_one!(self.db, |tx| session_open::at_once(tx, &new, &events).await)?;
+            if let Some(opened) = opened {
+                return Ok(opened);
+            }
+        }
+        on_tx!(self.db, |tx| session_open::open(tx, &new, &events).await)
+    }
+
+    /// The routine case, then the session's lock, then the account's.
+    async fn rotate_in_steps(&self, call: Arc<Rotate>) -> Stored<Option<Rotated>> {
+        if let Some(rotated) = self.routine(call.clone()).await? {
+            return Ok(Some(rotated));
+        }
+        if let Attempt::Done(rotated) = self.attempt(call.clone(), Locked::SessionOnly).await? {
+            return Ok(rotated.map(|rotated| *rotated));
+        }
+        match self.attempt(call, Locked::AccountFirst).await? {
+            Attempt::Done(rotated) => Ok(rotated.map(|rotated| *rotated)),
+            Attempt::NeedsAccount => Err(StoreError::unavailable("the account could not be locked")),
+        }
+    }
+
+    async fn routine(&self, call: Arc<Rotate>) -> Stored<Option<Rotated>> {
+        match &self.lanes {
+            Some(lanes) => lanes.rotate(call).await,
+            None => Ok(rotation_lane::together(&self.db, vec![call]).await?.pop().flatten()),
+        }
+    }
+
     async fn attempt(&self, call: Arc<Rotate>, locked: Locked) -> Stored<Attempt> {
         on_tx!(self.db, |tx| session_rotate::rotate(tx, &call, locked).await)
     }
@@ -38,18 +81,13 @@ impl Sessions {
 #[async_trait::async_trait]
 impl SessionStore for Sessions {
     async fn open(&self, new: NewSession, events: Vec<Event>) -> Result<Opened, StoreError> {
-        on_tx!(self.db, |tx| session_open::open(tx, &new, &events).await)
+        let sessions = self.clone();
+        self.db.to_the_end(async move { sessions.open_in_steps(new, events).await }).await
     }
 
     async fn rotate(&self, rotate: Rotate) -> Result<Option<Rotated>, StoreError> {
-        let call = Arc::new(rotate);
-        if let Attempt::Done(rotated) = self.attempt(call.clone(), Locked::SessionOnly).await? {
-            return Ok(rotated.map(|rotated| *rotated));
-        }
-        match self.attempt(call, Locked::AccountFirst).await? {
-            Attempt::Done(rotated) => Ok(rotated.map(|rotated| *rotated)),
-            Attempt::NeedsAccount => Err(StoreError::unavailable("the account could not be locked")),
-        }
+        let sessions = self.clone();
+        self.db.to_the_end(async move { sessions.rotate_in_steps(Arc::new(rotate)).await }).await
     }
 
     async fn find(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {

@@ -8,7 +8,7 @@ use crate::{
     },
     store::{
         db::Tx,
-        dialect::on_db,
+        dialect::{on_db, on_postgres},
         error::Stored,
         event,
         row::{json_list, session_ids},
@@ -32,6 +32,43 @@ pub(super) async fn open(tx: &mut Tx<'_>, new: &NewSession, events: &[Event]) ->
     insert(tx, new, now_ms, evicted).await
 }
 
+/// Opens a session with one statement that commits by itself, for PostgreSQL; `None` when the account may not log in or
+/// has no room, or the statement came too late (see [`crate::store::session_routine`]): [`open`] then tells which.
+/// Logins in flight do not see each other and may overshoot the cap; the next login trims.
+pub(super) async fn at_once(tx: &mut Tx<'_>, new: &NewSession, events: &[Event]) -> Stored<Option<Opened>> {
+    let (clock, Some(deadline_ms)) = (tx.clock(), tx.context.deadline_ms()) else { return Ok(None) };
+    let columns = event::Arrays::of(events)?;
+    let times: Option<(i64, i64, i64)> = on_postgres!(tx, fetch_optional ["WITH owner AS (
+            UPDATE account SET last_login_ms = " NOW "
+            WHERE account.id = $2 AND account.epoch = $3 AND account.disabled_ms IS NULL AND account.deleted_ms IS NULL
+                AND " NOW " <= $27 AND (SELECT count(*) FROM session WHERE session.account_id = $2 AND " LIVE ") < $4
+            RETURNING account.id, account.last_login_ms AS now_ms),
+        events AS (
+            INSERT INTO event (id, at_ms, action, outcome, reason, actor_kind, actor_id, target_kind, target_id,
+                network, device, request_id, detail)
+            SELECT noted.* FROM owner CROSS JOIN unnest($5::text[], $6::bigint[], $7::text[], $8::text[], $9::text[],
+                $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[])
+            AS noted)
+        INSERT INTO session (id, account_id, handle, cur_hash, idle_expires_ms, expires_ms, epoch, transport, network,
+            device, amr, created_ms)
+        SELECT $18, owner.id, $19, $20, " LEAST "(owner.now_ms + $21, owner.now_ms + $22), owner.now_ms + $22, " EPOCH ",
+            $23, $24, $25, $26, owner.now_ms FROM owner
+        RETURNING session.created_ms, session.idle_expires_ms, session.expires_ms"](
+        clock, new.account.as_str(), new.account_epoch, i64::from(new.cap.max.max(1)), columns.id, columns.at_ms,
+        columns.action, columns.outcome, columns.reason, columns.actor_kind, columns.actor_id, columns.target_kind,
+        columns.target_id, columns.network, columns.device, columns.request_id, columns.detail,
+        new.id.as_str(), new.handle.0.as_slice(), new.token.0.as_slice(), new.idle_ms, new.absolute_ms,
+        new.transport.as_str(), new.origin.network.as_ref().map(|network| network.as_str()),
+        new.origin.device.as_ref().map(|device| device.as_str()), new.amr.join(" "), deadline_ms,
+    ))?;
+    Ok(times.map(|(created_ms, idle_expires_ms, expires_ms)| Opened::Opened {
+        created_ms,
+        idle_expires_ms,
+        expires_ms,
+        evicted: Vec::new(),
+    }))
+}
+
 /// The first session of an account that this transaction has made: there is nothing to make room for, and the caller
 /// writes the events.
 pub(super) async fn open_first(tx: &mut Tx<'_>, new: &NewSession) -> Stored<Opened> {
@@ -50,6 +87,9 @@ async fn lock_for_login(tx: &mut Tx<'_>, new: &NewSession) -> Stored<Option<i64>
     let locked: Option<(i64,)> = on_db!(tx, optional ["UPDATE account SET last_login_ms = " NOW "
         WHERE account.id = $2 AND account.epoch = $3 AND account.disabled_ms IS NULL AND account.deleted_ms IS NULL
         RETURNING last_login_ms"](clock, new.account.as_str(), new.account_epoch))?;
+    if let Some((now_ms,)) = locked {
+        tx.context.note_database_time(now_ms);
+    }
     Ok(locked.map(|(now_ms,)| now_ms))
 }
 

@@ -1,12 +1,10 @@
-//! Refresh rotation in SQL (R1–R5): the routine case as one conditional statement, everything else decided by
-//! [`rotation::decide`] under the row's lock.
+//! What is not routine about a refresh (R1–R5): decided by [`rotation::decide`] under the row's lock.
 
 use crate::{
     domain::{
         audit::{Action, Actor, Event},
         outage::Outages,
-        quota::Quota,
-        rotation::{self, Decision, Family, Keying, Presented, Remark, ReplayKind, Sealed, Shadow, Successor},
+        rotation::{self, Decision, Family, Presented, Remark, ReplayKind, Sealed},
         session::{EndReason, Recording, ReplayScope, Rotate, Rotated},
         token::Handle,
     },
@@ -15,15 +13,12 @@ use crate::{
         dialect::on_db,
         error::Stored,
         event,
-        row::{SessionRow, keying_text, session_id, user_id},
+        row::{FamilyRow, SessionRow, session_id, user_id},
         session_end,
+        session_routine::{device, network, remember_key, sealed_columns, stored_successor},
     },
 };
 use shared::id::SessionId;
-
-/// Numbers up to this cannot overflow in SQL when they are added to a time in microseconds; larger ones take the
-/// way through [`rotation::decide`], whose arithmetic saturates.
-const SAFE: i64 = 1 << 60;
 
 /// Whose rows are locked before the session's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,18 +39,13 @@ pub(super) enum Attempt {
 
 /// Rotates, retries or ends a family.
 pub(super) async fn rotate(tx: &mut Tx<'_>, call: &Rotate, locked: Locked) -> Stored<Attempt> {
-    let successor = stored(call);
-    if locked == Locked::SessionOnly
-        && let Some(row) = routine(tx, call, &successor).await?
-    {
-        return finish_routine(tx, call, row).await.map(done);
-    }
     if locked == Locked::AccountFirst && !lock_account_of(tx, call.handle).await? {
         return Ok(Attempt::Done(None));
     }
     let Some(row) = locked_row(tx, call.handle).await? else { return Ok(Attempt::Done(None)) };
-    let family = row.family()?;
-    let decision = decide(tx, call, &family, row.now_ms).await?;
+    tx.context.note_database_time(row.session.now_ms);
+    let family = row.session.family()?;
+    let decision = decide(tx, call, &family, row.session.now_ms).await?;
     if matches!(decision, Decision::Replay(_))
         && call.on_replay == ReplayScope::Account
         && locked == Locked::SessionOnly
@@ -63,117 +53,35 @@ pub(super) async fn rotate(tx: &mut Tx<'_>, call: &Rotate, locked: Locked) -> St
         tx.undo();
         return Ok(Attempt::NeedsAccount);
     }
-    carry_out(tx, call, row, &family, decision, successor).await.map(done)
+    carry_out(tx, call, row, &family, decision).await.map(done)
 }
 
 fn done(rotated: Rotated) -> Attempt {
     Attempt::Done(Some(Box::new(rotated)))
 }
 
-/// The successor with its seal, if a lost reply may be asked for again.
-fn stored(call: &Rotate) -> Successor {
-    let sealed = call.successor.sealed.clone().filter(|sealed| call.policy.grace_of(sealed.keying) > 0);
-    Successor { hash: call.successor.hash, sealed }
-}
-
-/// `refresh.session` as numbers: emission and tolerance in microseconds, and what an exceeded one does.
-fn quota_numbers(quota: Option<Quota>, shadow: Shadow) -> (i64, i64, i64) {
-    match (quota, shadow) {
-        (None, _) => (0, 0, 0),
-        (Some(quota), Shadow::Counted) => (quota.emission_us, quota.tolerance_us(), 1),
-        (Some(quota), Shadow::Enforced) => (quota.emission_us, quota.tolerance_us(), 2),
-    }
-}
-
-/// R1 for a call from where the last one came from: one statement, no row when any condition fails. `refresh.session`
-/// is [`Quota::ask`] written out; the time is read once, after the row is locked.
-async fn routine(tx: &mut Tx<'_>, call: &Rotate, successor: &Successor) -> Stored<Option<SessionRow>> {
-    let (emission_us, tolerance_us, mode) = quota_numbers(call.policy.quota, call.policy.shadow);
-    if [emission_us, tolerance_us, call.policy.idle_ms, call.policy.access_ttl_ms].iter().any(|number| *number > SAFE) {
-        return Ok(None);
-    }
-    let (sealed, keying) = sealed_columns(successor.sealed.as_ref());
-    let clock = tx.clock();
-    on_db!(tx, optional ["UPDATE session SET generation = generation + 1, prev_hash = cur_hash, cur_hash = $4,
-            rotated_ms = t.now_ms, access_expires_ms = " LEAST "(t.now_ms + $5, expires_ms),
-            sealed = $6, sealed_keying = $7, retries = 0, idle_expires_ms = " LEAST "(t.now_ms + $8, expires_ms),
-            rate_tat_us = CASE WHEN $9 > 0 AND " GREATEST "(" LEAST "(rate_tat_us, t.now_ms * 1000 + $11), t.now_ms * 1000)
-                + $10 <= t.now_ms * 1000 + $11
-                THEN " GREATEST "(" LEAST "(rate_tat_us, t.now_ms * 1000 + $11), t.now_ms * 1000) + $10
-                ELSE rate_tat_us END
-        FROM (SELECT held.id, " NOW " AS now_ms
-            FROM (SELECT session.id FROM session WHERE session.handle = $2 AND session.cur_hash = $3" LOCK ") AS held) AS t
-        WHERE session.id = t.id AND session.cur_hash = $3 AND session.revoked_ms IS NULL
-            AND t.now_ms < session.idle_expires_ms AND t.now_ms < session.expires_ms AND session.epoch >= " EPOCH "
-            AND session.transport = $12 AND session.network IS NOT DISTINCT FROM $13
-            AND session.device IS NOT DISTINCT FROM $14
-            AND ($9 < 2 OR " GREATEST "(" LEAST "(rate_tat_us, t.now_ms * 1000 + $11), t.now_ms * 1000) + $10
-                <= t.now_ms * 1000 + $11)
-        RETURNING " SESSION ", session.rotated_ms AS now_ms"](
-        clock, call.handle.0.as_slice(), call.presented.0.as_slice(), successor.hash.0.as_slice(),
-        call.policy.access_ttl_ms, sealed, keying, call.policy.idle_ms, mode, emission_us, tolerance_us,
-        call.transport.as_str(), network(call), device(call),
-    ))
-}
-
-fn sealed_columns(sealed: Option<&Sealed>) -> (Option<&[u8]>, Option<&'static str>) {
-    sealed.map(|sealed| (sealed.bytes.as_slice(), keying_text(sealed.keying))).unzip()
-}
-
-fn network(call: &Rotate) -> Option<&str> {
-    call.origin.network.as_ref().map(|network| network.as_str())
-}
-
-fn device(call: &Rotate) -> Option<&str> {
-    call.origin.device.as_ref().map(|device| device.as_str())
-}
-
-async fn finish_routine(tx: &mut Tx<'_>, call: &Rotate, row: SessionRow) -> Stored<Rotated> {
-    remember_key(tx, call, &row).await?;
-    if call.recording == Recording::All {
-        event::write(tx, &by_holder(call, &row).doing(Action::SessionRefreshed)).await?;
-    }
-    let decision = Decision::Rotate { rate_tat_us: row.rate_tat_us };
-    answer(row, decision, Vec::new())
-}
-
-/// Remembers that this token was spent with this key (R2k).
-async fn remember_key(tx: &mut Tx<'_>, call: &Rotate, row: &SessionRow) -> Stored<()> {
-    let Some(tag) = call.keyed_tag.filter(|_| call.policy.grace_of(Keying::Keyed) > 0) else { return Ok(()) };
-    let now_ms = row.now_ms;
-    on_db!(
-        tx,
-        execute["INSERT INTO idempotency (scope, tag, account_id, created_ms, expires_ms)
-        VALUES ('refresh', $1, $2, $3, $4)
-        ON CONFLICT (tenant_id, scope, tag) DO UPDATE SET created_ms = excluded.created_ms,
-            expires_ms = excluded.expires_ms"](
-            tag.as_slice(),
-            row.account_id.as_str(),
-            now_ms,
-            now_ms.saturating_add(call.policy.grace_of(Keying::Keyed)),
-        )
-    )?;
-    Ok(())
-}
-
 /// The family's row, locked; the time is read after the lock.
-async fn locked_row(tx: &mut Tx<'_>, handle: Handle) -> Stored<Option<SessionRow>> {
+async fn locked_row(tx: &mut Tx<'_>, handle: Handle) -> Stored<Option<FamilyRow>> {
     let clock = tx.clock();
-    on_db!(tx, optional ["SELECT session.*, " NOW " AS now_ms FROM (SELECT " SESSION " FROM session
+    on_db!(tx, optional ["SELECT session.*, " NOW " AS now_ms FROM (SELECT " SESSION ", " OWNER " FROM session
         WHERE session.handle = $2" LOCK ") AS session"](clock, handle.0.as_slice()))
 }
 
-/// Locks the account of a family, then all its live sessions; `false` when there is no such family.
+/// Locks the account of a family, then the family and all live sessions of the account; `false` when there is no such family.
 async fn lock_account_of(tx: &mut Tx<'_>, handle: Handle) -> Stored<bool> {
-    let owner: Option<(String,)> = on_db!(
+    let owner: Option<(String, String)> = on_db!(
         tx,
-        optional["SELECT session.account_id FROM session
+        optional["SELECT session.id, session.account_id FROM session
         WHERE session.handle = $1"](handle.0.as_slice())
     )?;
-    let Some((account,)) = owner else { return Ok(false) };
-    let account = user_id(&account)?;
-    session_end::lock_account(tx, &account).await?;
-    session_end::lock_live_of(tx, &account).await?;
+    let Some((session, account)) = owner else { return Ok(false) };
+    session_end::lock_account(tx, &user_id(&account)?).await?;
+    let clock = tx.clock();
+    // The family itself in its place of the order, although it may have ended meanwhile: it is locked again below.
+    let _: Vec<(String,)> = on_db!(tx, all ["SELECT session.id FROM session
+        WHERE session.id = $3 OR (session.account_id = $2 AND " LIVE ") ORDER BY session.id" LOCK](
+        clock, account.as_str(), session.as_str(),
+    ))?;
     Ok(true)
 }
 
@@ -208,16 +116,17 @@ async fn was_spent(tx: &mut Tx<'_>, tag: &[u8; 32], now_ms: i64) -> Stored<bool>
 async fn carry_out(
     tx: &mut Tx<'_>,
     call: &Rotate,
-    row: SessionRow,
+    found: FamilyRow,
     family: &Family,
     decision: Decision,
-    successor: Successor,
 ) -> Stored<Rotated> {
+    let row = &found.session;
     let mut ended = Vec::new();
     match &decision {
         Decision::Rotate { rate_tat_us } => {
+            let successor = stored_successor(call);
             let next = family.rotated(successor, call.origin.clone(), *rate_tat_us, &call.policy, row.now_ms);
-            rotated(tx, call, &row, &next).await?;
+            rotated(tx, call, row, &next).await?;
         }
         Decision::Retry { strays, remark, .. } => {
             on_db!(
@@ -225,16 +134,16 @@ async fn carry_out(
                 execute["UPDATE session SET retries = retries + 1, strays = $2, stray_generation = $3
                 WHERE session.id = $1"](row.id.as_str(), strays.count, strays.generation)
             )?;
-            event::write(tx, &retried(call, &row, *remark)).await?;
+            event::write(tx, &retried(call, row, *remark)).await?;
         }
-        Decision::Replay(kind) => ended = replayed(tx, call, &row, *kind).await?,
+        Decision::Replay(kind) => ended = replayed(tx, call, row, *kind).await?,
         Decision::Conflict
         | Decision::Limited { .. }
         | Decision::Expired
         | Decision::Ended
-        | Decision::WrongTransport => return answer(row, decision, ended),
+        | Decision::WrongTransport => return answer(found, decision, ended),
     }
-    let row = reread(tx, &row).await?;
+    let row = reread(tx, row).await?;
     answer(row, decision, ended)
 }
 
@@ -259,7 +168,7 @@ async fn rotated(tx: &mut Tx<'_>, call: &Rotate, row: &SessionRow, next: &Family
             device(call),
         )
     )?;
-    remember_key(tx, call, row).await?;
+    remember_key(tx, call, &row.account_id, row.now_ms).await?;
     let before = row.origin();
     if call.recording == Recording::Changes && before == call.origin {
         return Ok(());
@@ -300,8 +209,8 @@ async fn replayed(tx: &mut Tx<'_>, call: &Rotate, row: &SessionRow, kind: Replay
     Ok(ended)
 }
 
-async fn reread(tx: &mut Tx<'_>, row: &SessionRow) -> Stored<SessionRow> {
-    on_db!(tx, one ["SELECT " SESSION ", $2 AS now_ms FROM session WHERE session.id = $1"](row.id.as_str(), row.now_ms))
+async fn reread(tx: &mut Tx<'_>, row: &SessionRow) -> Stored<FamilyRow> {
+    on_db!(tx, one ["SELECT " SESSION ", " OWNER ", $2 AS now_ms FROM session WHERE session.id = $1"](row.id.as_str(), row.now_ms))
 }
 
 /// Whoever replays a token need not be the account's owner.
@@ -313,7 +222,14 @@ fn by_holder(call: &Rotate, row: &SessionRow) -> Event {
     call.event.clone().about("session", &row.id).by(Actor::User(row.account_id.clone()))
 }
 
-fn answer(row: SessionRow, decision: Decision, ended: Vec<SessionId>) -> Stored<Rotated> {
+/// The answer to a routine rotation.
+pub(super) fn answer_routine(found: FamilyRow) -> Stored<Rotated> {
+    let decision = Decision::Rotate { rate_tat_us: found.session.rate_tat_us };
+    answer(found, decision, Vec::new())
+}
+
+fn answer(found: FamilyRow, decision: Decision, ended: Vec<SessionId>) -> Stored<Rotated> {
+    let row = &found.session;
     let sealed = match decision {
         Decision::Retry { .. } => row.family()?.sealed,
         _ => None,
@@ -323,5 +239,6 @@ fn answer(row: SessionRow, decision: Decision, ended: Vec<SessionId>) -> Stored<
         Decision::Retry { access_expires_ms, .. } => access_expires_ms,
         _ => row.now_ms,
     };
-    Ok(Rotated { session: row.session()?, sealed, access_expires_ms, ended, decision })
+    let session = row.session()?;
+    Ok(Rotated { session, account: found.account()?, sealed, access_expires_ms, ended, decision })
 }

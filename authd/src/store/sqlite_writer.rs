@@ -1,7 +1,7 @@
 //! The one writer of SQLite: changes that wait at the same moment share a transaction and its fsync.
 //!
 //! Each change runs in a savepoint of its own and is answered after the shared commit. A change that fails or is undone
-//! leaves the others alone; if SQLite gave up the whole transaction (`FULL` and I/O errors may do that), its savepoint
+//! leaves the others alone, but for the hot ones that do without a savepoint ([`Undo::WithGroup`]); if SQLite gave up the whole transaction (`FULL` and I/O errors may do that), its savepoint
 //! is gone, the next savepoint statement says so, and everybody in the group is told that nothing happened.
 
 use crate::{
@@ -23,15 +23,26 @@ const QUEUE: usize = 1024;
 /// Changes that may share a commit.
 const GROUP: usize = 64;
 
+/// What is undone when a change fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Undo {
+    /// The change alone: it runs in a savepoint.
+    Alone,
+    /// Its whole group: for changes that never undo themselves and fail only with the database.
+    WithGroup,
+}
+
 /// A change in the queue: it keeps its own answer, so that the writer needs no type parameter.
 trait Work: Send {
     fn run<'a>(&'a mut self, conn: &'a mut SqliteConnection, context: &'a Context) -> BoxFuture<'a, Fate>;
+    fn undo(&self) -> Undo;
     /// Tells the caller; `shared` is how the common transaction ended.
     fn answer(self: Box<Self>, shared: Stored<()>);
 }
 
 struct Job<T, F> {
     body: Option<F>,
+    undo: Undo,
     result: Option<Stored<T>>,
     caller: oneshot::Sender<Stored<T>>,
 }
@@ -50,6 +61,10 @@ where
             self.result = Some(result);
             fate
         })
+    }
+
+    fn undo(&self) -> Undo {
+        self.undo
     }
 
     fn answer(self: Box<Self>, shared: Stored<()>) {
@@ -100,13 +115,13 @@ impl Writer {
     }
 
     /// Queues a change and waits for its group's commit.
-    pub(super) async fn write<T, F>(&self, context: &Context, budget: Budget, body: F) -> Stored<T>
+    pub(super) async fn write<T, F>(&self, context: &Context, budget: Budget, undo: Undo, body: F) -> Stored<T>
     where
         T: Send + 'static,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
     {
         let (caller, answer) = oneshot::channel();
-        let job = Message::Work(Box::new(Job { body: Some(body), result: None, caller }));
+        let job = Message::Work(Box::new(Job { body: Some(body), undo, result: None, caller }));
         match tokio::time::timeout(context.acquire_timeout, self.queue.send(job)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(StoreError::unavailable("the writer has stopped")),
@@ -210,6 +225,12 @@ async fn commit_group(conn: &mut SqliteConnection, context: &Context, group: &mu
     }
     run(conn, "BEGIN IMMEDIATE").await.map_err(fault)?;
     for job in group {
+        if job.undo() == Undo::WithGroup {
+            match job.run(conn, context).await {
+                Fate::Keep => continue,
+                Fate::Undo => return Err(StoreError::unavailable("a change of the group failed")),
+            }
+        }
         run(conn, "SAVEPOINT change").await.map_err(fault)?;
         if job.run(conn, context).await == Fate::Undo {
             run(conn, "ROLLBACK TO change").await.map_err(fault)?;

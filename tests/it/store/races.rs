@@ -5,7 +5,10 @@ use authd::domain::{
     account::Break,
     audit::Action,
     rotation::Decision,
-    session::{EndReason, NewSession, OnLimit, Opened, ReplayScope, Rotate, SessionCap, SessionFilter, SessionState},
+    session::{
+        EndReason, NewSession, OnLimit, Opened, Recording, ReplayScope, Rotate, SessionCap, SessionFilter, SessionState,
+    },
+    token::TokenHash,
 };
 use std::sync::Arc;
 
@@ -13,6 +16,7 @@ on_every_store!(
     parallel_refreshes_of_one_token_are_one_step,
     a_revoked_session_stays_dead_under_refreshes,
     parallel_logins_of_one_account_all_get_in,
+    rotations_at_the_same_moment_keep_apart,
     replays_logouts_and_logins_of_one_account_do_not_wait_for_each_other_for_ever,
 );
 
@@ -77,6 +81,44 @@ async fn a_revoked_session_stays_dead_under_refreshes(world: World) {
         let after = world.rotate(&world.call(&session, session.token)).await;
         assert_eq!(after.decision, Decision::Ended);
     }
+}
+
+async fn rotations_at_the_same_moment_keep_apart(world: World) {
+    let world = Arc::new(world);
+    let account = world.account("ada@example.org").await;
+    let mut families = Vec::new();
+    for _ in 0..40 {
+        families.push(world.session(&account).await);
+    }
+    // The first rotation tells the store the database's time.
+    let first = world.session(&account).await;
+    world.rotate(&world.call(&first, first.token)).await;
+    let mut calls = tokio::task::JoinSet::new();
+    for (number, family) in families.iter().enumerate() {
+        let mut call = Rotate { recording: Recording::All, ..world.call(family, family.token) };
+        match number % 4 {
+            0 => call.keyed_tag = Some([u8::try_from(number).unwrap(); 32]),
+            1 => call.presented = TokenHash(world.bytes()),
+            2 => call.recording = Recording::Changes,
+            _ => {}
+        }
+        let sessions = world.stores.sessions.clone();
+        calls.spawn(async move { (number, sessions.rotate(call.clone()).await.unwrap().unwrap(), call) });
+    }
+    for (number, rotated, call) in calls.join_all().await {
+        assert_eq!((&rotated.session.id, &rotated.account.id), (&families[number].id, &account));
+        assert_eq!(rotated.account.email.as_deref(), Some("ada@example.org"));
+        let current = world.stores.sessions.is_current(call.handle, call.successor.hash).await.unwrap();
+        assert_eq!(matches!(rotated.decision, Decision::Rotate { .. }), number % 4 != 1, "{number}");
+        assert_eq!(current, number % 4 != 1, "{number}");
+    }
+    let mut recorded: Vec<_> =
+        world.events(Action::SessionRefreshed).await.into_iter().map(|event| event.target_id.unwrap()).collect();
+    recorded.sort();
+    let noted = families.iter().enumerate().filter(|(number, _)| matches!(number % 4, 0 | 3));
+    let mut expected: Vec<_> = noted.map(|(_, family)| family.id.as_str().to_owned()).collect();
+    expected.sort();
+    assert_eq!(recorded, expected);
 }
 
 async fn parallel_logins_of_one_account_all_get_in(world: World) {
