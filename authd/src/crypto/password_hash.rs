@@ -28,7 +28,7 @@ const MIN_OUTPUT_LEN: usize = 16;
 const MAX_BCRYPT_COST: u32 = 14;
 const MIN_BCRYPT_COST: u32 = 4;
 
-/// Configured parameters and the memory they need, allocated once for each worker.
+/// Configured parameters and the memory they need, allocated by each worker for its first hash and kept.
 pub(super) struct Engine {
     configured: Argon2<'static>,
     blocks: Vec<Block>,
@@ -37,8 +37,7 @@ pub(super) struct Engine {
 impl Engine {
     /// An engine that makes hashes with these parameters.
     pub(super) fn new(configured: Params) -> Self {
-        let blocks = vec![Block::default(); configured.block_count()];
-        Self { configured: Argon2::new(Algorithm::Argon2id, Version::V0x13, configured), blocks }
+        Self { configured: Argon2::new(Algorithm::Argon2id, Version::V0x13, configured), blocks: Vec::new() }
     }
 
     /// Hashes with the configured parameters and a new salt.
@@ -98,13 +97,15 @@ impl Engine {
         Ok(output)
     }
 
-    /// Grows the buffer for a larger stored hash, and gives the memory back with the next ordinary one.
+    /// Makes the buffer with the first hash, grows it for a larger stored one, and gives that memory back with the next
+    /// ordinary one.
     fn provide(&mut self, blocks: usize) -> Result<(), HashError> {
         let ordinary = self.configured.params().block_count();
-        if blocks > self.blocks.len() {
-            let missing = blocks.saturating_sub(self.blocks.len());
+        let wanted = blocks.max(ordinary);
+        if wanted > self.blocks.len() {
+            let missing = wanted.saturating_sub(self.blocks.len());
             self.blocks.try_reserve_exact(missing).map_err(|_| HashError::Overloaded)?;
-            self.blocks.resize(blocks, Block::default());
+            self.blocks.resize(wanted, Block::default());
         } else if blocks <= ordinary && self.blocks.len() > ordinary {
             self.blocks.truncate(ordinary);
             self.blocks.shrink_to_fit();
@@ -194,6 +195,7 @@ mod tests {
     fn a_hash_of_the_reference_implementation_verifies_and_is_outdated() {
         let stored = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
         let mut engine = engine();
+        assert!(engine.blocks.is_empty(), "memory is taken with the first hash");
         assert_eq!(check(&mut engine, "password", stored), Ok(Checked::RightButOutdated));
         assert_eq!(check(&mut engine, "Password", stored), Ok(Checked::Wrong));
         assert!(engine.blocks.len() > 64, "the larger buffer is kept for the next large one");
