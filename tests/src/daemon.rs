@@ -4,7 +4,7 @@ use crate::{
     admin::Admin,
     client::Client,
     ctl::Ctl,
-    options::{Database, Options},
+    options::{Database, LogTo, Options},
     process::{Running, halt, program, signal, write_secret},
     wait,
 };
@@ -35,14 +35,22 @@ pub struct Daemon {
 }
 
 /// What a daemon wrote to its standard error, line by line.
-#[derive(Debug, Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<String>>>);
+#[derive(Debug, Clone)]
+pub enum Log {
+    /// Collected by a thread of the test.
+    Memory(Arc<Mutex<Vec<String>>>),
+    /// Written by the daemon.
+    File(PathBuf),
+}
 
 impl Log {
     /// All lines so far.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        match self {
+            Self::Memory(lines) => lines.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            Self::File(path) => std::fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect(),
+        }
     }
 
     /// All of it.
@@ -51,13 +59,20 @@ impl Log {
         self.lines().join("\n")
     }
 
-    fn collect(&self, stream: impl Read + Send + 'static) {
-        let log = self.clone();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                log.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-            }
-        });
+    /// Starts `command` with its output going to the log.
+    fn of(command: &mut Command, to: LogTo, data_dir: &Path) -> (Running, Self) {
+        if to == LogTo::File {
+            let path = data_dir.join("log");
+            let file = std::fs::File::create(&path).expect("the data directory can be written");
+            command.stdout(file.try_clone().expect("a file can be shared")).stderr(file);
+            return (Running::start(command), Self::File(path));
+        }
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut running = Running::start(command);
+        let lines = Arc::default();
+        collect(&lines, running.child().stderr.take().expect("its stream is piped"));
+        collect(&lines, running.child().stdout.take().expect("its stream is piped"));
+        (running, Self::Memory(lines))
     }
 
     /// The address in the line that says the public listener listens.
@@ -70,6 +85,15 @@ impl Log {
             field("address").filter(|_| is_it)?.parse().ok()
         })
     }
+}
+
+fn collect(lines: &Arc<Mutex<Vec<String>>>, stream: impl Read + Send + 'static) {
+    let lines = Arc::clone(lines);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        }
+    });
 }
 
 impl Daemon {
@@ -103,12 +127,7 @@ impl Daemon {
             command.env("AUTHD_KEY__ENCRYPTION_KEY", kek);
         }
         command.envs(options.env.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut running = Running::start(&mut command);
-        let log = Log::default();
-        log.collect(running.child().stderr.take().expect("its stream is piped"));
-        log.collect(running.child().stdout.take().expect("its stream is piped"));
-        (running, log)
+        Log::of(command.stdin(Stdio::null()), options.log, data_dir)
     }
 
     async fn start_in(dir: Arc<TempDir>, options: Options, kek: Option<PathBuf>) -> Self {

@@ -52,6 +52,17 @@ pub struct Options {
     pub config: Vec<String>,
     /// Environment variables.
     pub env: Vec<(String, String)>,
+    /// Where its log goes.
+    pub log: LogTo,
+}
+
+/// Where a daemon's log goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogTo {
+    /// Into the test's memory, line by line.
+    Memory,
+    /// Into the file `log` in its data directory: costs the test's process nothing.
+    File,
 }
 
 impl Options {
@@ -69,7 +80,7 @@ impl Options {
     /// On this database.
     #[must_use]
     pub fn on(database: Database) -> Self {
-        Self { database, config: Vec::new(), env: Vec::new() }
+        Self { database, config: Vec::new(), env: Vec::new(), log: LogTo::Memory }
     }
 
     /// Adds configuration.
@@ -83,6 +94,13 @@ impl Options {
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sends the log elsewhere.
+    #[must_use]
+    pub fn log_to(mut self, log: LogTo) -> Self {
+        self.log = log;
         self
     }
 

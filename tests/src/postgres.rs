@@ -27,6 +27,16 @@ pub struct Postgres {
     port: u16,
     server: Option<Server>,
     databases: AtomicU32,
+    outlasts: Outlasts,
+}
+
+/// What a commit outlasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outlasts {
+    /// The death of processes. What the tests claim is about these: fsync would only cost time.
+    Processes,
+    /// Also the loss of power.
+    Power,
 }
 
 /// The server process, kept by a thread of its own: the kernel ends the server when that thread ends, and the thread
@@ -49,7 +59,7 @@ impl Postgres {
         // Starting blocks for seconds; other tests have their own threads.
         SHARED.get_or_init(|| {
             sweep();
-            Self::start_blocking()
+            Self::start_blocking(Outlasts::Processes)
         })
     }
 
@@ -58,10 +68,23 @@ impl Postgres {
     /// # Panics
     /// When PostgreSQL is missing.
     pub async fn start_own() -> Self {
-        tokio::task::spawn_blocking(Self::start_blocking).await.expect("the start does not panic")
+        Self::start_outlasting(Outlasts::Processes).await
     }
 
-    fn start_blocking() -> Self {
+    /// A server of the caller's own whose commits are as durable as in production: for figures.
+    ///
+    /// # Panics
+    /// When PostgreSQL is missing.
+    pub async fn start_durable() -> Self {
+        Self::start_outlasting(Outlasts::Power).await
+    }
+
+    async fn start_outlasting(outlasts: Outlasts) -> Self {
+        let start = move || Self::start_blocking(outlasts);
+        tokio::task::spawn_blocking(start).await.expect("the start does not panic")
+    }
+
+    fn start_blocking(outlasts: Outlasts) -> Self {
         let dir = tempfile::Builder::new().prefix(PREFIX).tempdir().expect("a temporary directory");
         std::fs::write(dir.path().join("owner"), std::process::id().to_string()).expect("our own directory");
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711)).expect("our own directory");
@@ -75,7 +98,7 @@ impl Postgres {
         let made = unprivileged(&bin("initdb")).args(initdb).arg("-D").arg(&data).output().expect("initdb starts");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let port = free_port();
-        let mut server = Self { dir, port, server: None, databases: AtomicU32::new(0) };
+        let mut server = Self { dir, port, server: None, databases: AtomicU32::new(0), outlasts };
         server.start_again();
         server
     }
@@ -87,8 +110,11 @@ impl Postgres {
     pub fn start_again(&mut self) {
         let mut command = unprivileged(&bin("postgres"));
         command.arg("-D").arg(self.dir.path().join("data")).arg("-p").arg(self.port.to_string());
-        // What the tests claim is about processes that die, not about power: fsync would only cost time.
-        for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=400", "fsync=off"] {
+        let fsync = match self.outlasts {
+            Outlasts::Processes => "fsync=off",
+            Outlasts::Power => "fsync=on",
+        };
+        for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=400", fsync] {
             command.args(["-c", setting]);
         }
         let log = std::fs::File::create(self.dir.path().join("log")).expect("our own directory");
