@@ -28,6 +28,10 @@ impl Caller for Same {
     async fn call(&mut self) -> Outcome {
         expect(200, self.conn.ask(&self.request).await.status)
     }
+
+    fn rest(&mut self) {
+        self.conn.hang_up();
+    }
 }
 
 /// Presents tokens one after the other, each once.
@@ -47,6 +51,10 @@ impl Caller for Each {
     async fn call(&mut self) -> Outcome {
         let Some(request) = self.requests.pop() else { return Outcome::Spent };
         expect(200, self.conn.ask(&request).await.status)
+    }
+
+    fn rest(&mut self) {
+        self.conn.hang_up();
     }
 }
 
@@ -72,6 +80,10 @@ impl Caller for Refresher {
             self.token.push_str(refresh_token(reply.body));
         }
         expect(200, reply.status)
+    }
+
+    fn rest(&mut self) {
+        self.conn.hang_up();
     }
 }
 
@@ -112,6 +124,10 @@ impl Caller for Guesser {
         let email = self.known.clone().unwrap_or_else(nobody);
         let request = login(&email, &format!("not-it-{tried}-at-all"));
         expect(401, self.conn.ask(&request).await.status)
+    }
+
+    fn rest(&mut self) {
+        self.conn.hang_up();
     }
 }
 

@@ -11,10 +11,11 @@ use tokio::{
 /// More than any answer here.
 const ROOM: usize = 64 * 1024;
 
-/// A kept-alive connection.
+/// A kept-alive connection, opened when it is first needed: servers do not wait long for silent ones.
 #[derive(Debug)]
 pub(crate) struct Conn {
-    stream: TcpStream,
+    address: SocketAddr,
+    stream: Option<TcpStream>,
     buffer: Vec<u8>,
 }
 
@@ -26,39 +27,38 @@ pub(crate) struct Reply<'c> {
 }
 
 impl Conn {
-    /// Connects.
-    ///
-    /// # Panics
-    /// When nobody accepts.
-    pub(crate) async fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("the server accepts connections");
-        stream.set_nodelay(true).expect("TCP sockets take the option");
-        Self { stream, buffer: vec![0; ROOM] }
+    /// A connection to this server.
+    pub(crate) fn to(address: SocketAddr) -> Self {
+        Self { address, stream: None, buffer: vec![0; ROOM] }
     }
 
-    /// So many of them.
-    pub(crate) async fn open_many(address: SocketAddr, count: usize) -> Vec<Self> {
-        let mut all = Vec::with_capacity(count);
-        for _ in 0..count {
-            all.push(Self::open(address).await);
-        }
-        all
+    /// Closes it; the next request opens it again.
+    pub(crate) fn hang_up(&mut self) {
+        self.stream = None;
     }
 
     /// Sends a request and reads its answer.
     ///
     /// # Panics
-    /// When the server closes the connection or does not speak HTTP/1.1 with lengths.
+    /// When nobody accepts, or the server closes the connection or does not speak HTTP/1.1 with lengths.
     pub(crate) async fn ask(&mut self, request: &[u8]) -> Reply<'_> {
         self.exchange(request).await.unwrap_or_else(|error| panic!("an answer was cut: {error}"))
     }
 
     async fn exchange(&mut self, request: &[u8]) -> io::Result<Reply<'_>> {
-        self.stream.write_all(request).await?;
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            none => {
+                let stream = TcpStream::connect(self.address).await?;
+                stream.set_nodelay(true)?;
+                none.insert(stream)
+            }
+        };
+        stream.write_all(request).await?;
         let mut filled = 0;
         let (status, body) = loop {
             let room = self.buffer.get_mut(filled..).unwrap_or_default();
-            let count = self.stream.read(room).await?;
+            let count = stream.read(room).await?;
             if count == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

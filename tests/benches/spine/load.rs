@@ -25,6 +25,9 @@ pub(crate) trait Caller: Send + 'static {
     /// # Panics
     /// When no answer came: then nothing can be measured.
     fn call(&mut self) -> impl Future<Output = Outcome> + Send;
+
+    /// Has no more to ask for now.
+    fn rest(&mut self) {}
 }
 
 /// How long and how fast to ask.
@@ -127,6 +130,7 @@ async fn drive<C: Caller>(mut caller: C, plan: Plan, begin: Instant, shift: Dura
             Outcome::Refused(status) => *sample.refused.entry(status).or_default() += 1,
         }
     }
+    caller.rest();
     let counted_s = until.saturating_duration_since(start).as_secs_f64().max(0.001);
     sample.rate = sample.took.len() as f64 / counted_s;
     (caller, sample)

@@ -15,6 +15,10 @@ pub(crate) async fn describe() {
         hash::workers(),
         field("/proc/cpuinfo", "model name").unwrap_or_else(|| "an unknown processor".to_owned()),
     );
+    let busy: f64 = line("/proc/loadavg").split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0.0);
+    if busy > 0.5 {
+        println!("          other work runs here (load {busy}): do not trust the figures");
+    }
     println!("system    Linux {}; data in {}", line("/proc/sys/kernel/osrelease"), file_system(&std::env::temp_dir()));
     println!("versions  {}, {}, SQLite {}", said("authd", &program("authd")), postgres(), sqlite::version().await);
     println!(

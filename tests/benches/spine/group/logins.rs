@@ -17,7 +17,7 @@ const COUNTED_MS: u64 = 2_500;
 pub(crate) async fn measure(bench: Bench) -> Vec<Section> {
     let subject = Subject::start(bench.database(Kind::Sqlite).await, Audit::Changes).await;
     let (mut raw, mut right, mut wrong) = (Series::default(), Series::default(), Series::default());
-    let (mut logins, mut guesses) = (subject.logins(CLIENTS).await, subject.guessers(CLIENTS).await);
+    let (mut logins, mut guesses) = (subject.logins(CLIENTS), subject.guessers(CLIENTS));
     let plan = Plan::full(COUNTED_MS);
     for _ in 0..ROUNDS {
         raw.push(hash::measure(COUNTED_MS));

@@ -28,9 +28,9 @@ pub(crate) async fn measure(bench: Bench) -> Vec<Section> {
     let idle = resident_kib(pid);
     subject.register().await;
     let mut crews = Crews {
-        guessers: subject.guessers(GUESSERS).await,
-        verifiers: subject.getters(CLIENTS, verify::PATH).await,
-        refreshers: subject.refreshers(CLIENTS, 0).await,
+        guessers: subject.guessers(GUESSERS),
+        verifiers: subject.getters(CLIENTS, verify::PATH),
+        refreshers: subject.refreshers(CLIENTS, 0),
     };
     let (mut peaks, mut after) = (Vec::new(), Vec::new());
     for _ in 0..STORMS {

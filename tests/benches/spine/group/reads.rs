@@ -28,7 +28,7 @@ async fn on(bench: &Bench, kind: Kind) -> Section {
         let accounts = |count: usize| -> Vec<String> {
             subject.people.iter().take(count).map(|person| person.tokens.user.clone()).collect()
         };
-        let ours = subject.getters(CONNECTIONS, path).await;
+        let ours = subject.getters(CONNECTIONS, path);
         rows.push(match subject.daemon.database() {
             Database::Sqlite => {
                 let accounts = accounts(SQLITE_READERS);

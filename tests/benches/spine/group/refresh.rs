@@ -44,7 +44,7 @@ async fn sqlite(bench: &Bench, pair: &mut Pair) -> Vec<Row> {
     let copy = dir.path().join("bare.db");
     bare::sqlite::copy(&file(&pair.changes), &copy).await;
     let mut bare = bare::sqlite::rotators(&bench.bare, &copy, MOST).await;
-    let mut crews = pair.crews().await;
+    let mut crews = pair.crews();
     let mut rows = Vec::new();
     for count in CONNECTIONS {
         let (mut grouped, mut changes, mut all) = Default::default();
@@ -65,7 +65,7 @@ async fn sqlite(bench: &Bench, pair: &mut Pair) -> Vec<Row> {
 async fn postgres(bench: &Bench, pair: &mut Pair, url: &str) -> Vec<Row> {
     bare::postgres::copy_sessions(url).await;
     let mut bare = bare::postgres::rotators(&bench.bare, url, MOST).await;
-    let mut crews = pair.crews().await;
+    let mut crews = pair.crews();
     let mut rows = Vec::new();
     for count in CONNECTIONS {
         let (mut threes, mut singles, mut changes, mut all) = Default::default();
@@ -109,8 +109,8 @@ struct Crews {
 }
 
 impl Pair {
-    async fn crews(&self) -> Crews {
-        Crews { changes: self.changes.refreshers(MOST, 0).await, all: self.all.refreshers(MOST, 0).await }
+    fn crews(&self) -> Crews {
+        Crews { changes: self.changes.refreshers(MOST, 0), all: self.all.refreshers(MOST, 0) }
     }
 
     /// Waits until the sealer has followed, so that its work is not measured with the next load.

@@ -29,11 +29,11 @@ pub(crate) async fn measure(bench: Bench) -> Vec<Section> {
 async fn on(bench: &Bench, kind: Kind) -> Section {
     let subject = Subject::start(bench.database(kind).await, Audit::Changes).await;
     let mut crews = Crews {
-        guessers: subject.guessers(GUESSERS).await,
-        light_verify: subject.getters(LIGHT, verify::PATH).await,
-        light_refresh: subject.refreshers(LIGHT, 0).await,
-        full_verify: subject.getters(FULL, verify::PATH).await,
-        full_refresh: subject.refreshers(FULL, LIGHT).await,
+        guessers: subject.guessers(GUESSERS),
+        light_verify: subject.getters(LIGHT, verify::PATH),
+        light_refresh: subject.refreshers(LIGHT, 0),
+        full_verify: subject.getters(FULL, verify::PATH),
+        full_refresh: subject.refreshers(FULL, LIGHT),
     };
     let (mut idle, mut storm, mut raw) = (Seen::default(), Seen::default(), Series::default());
     for _ in 0..ROUNDS {

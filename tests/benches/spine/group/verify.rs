@@ -27,9 +27,9 @@ pub(crate) async fn measure(bench: Bench) -> Vec<Section> {
     let empty = Empty::start();
     let (mut empties, mut known, mut unseen) = (Series::default(), Series::default(), Series::default());
     let request = |number: usize| http::get(PATH, subject.access(number));
-    let conns = Conn::open_many(empty.address, CONNECTIONS).await.into_iter().enumerate();
-    let mut nothing = Crew::new(conns.map(|(number, conn)| Same::new(conn, request(number))).collect());
-    let mut remembered = subject.getters(CONNECTIONS, PATH).await;
+    let asking = |number: usize| Same::new(Conn::to(empty.address), request(number));
+    let mut nothing = Crew::new((0..CONNECTIONS).map(asking).collect());
+    let mut remembered = subject.getters(CONNECTIONS, PATH);
     for round in 0..ROUNDS {
         empties.push(nothing.work(Plan::full(COUNTED_MS)).await);
         known.push(remembered.work(Plan::full(COUNTED_MS)).await);
@@ -50,9 +50,9 @@ async fn strangers(subject: &Subject, round: usize) -> Crew<Each> {
     let mut requests = tokens(subject, round).await;
     let share = requests.len().div_ceil(CONNECTIONS);
     let mut callers = Vec::new();
-    for conn in Conn::open_many(subject.address(), CONNECTIONS).await {
+    for _ in 0..CONNECTIONS {
         let own = requests.split_off(requests.len().saturating_sub(share));
-        callers.push(Each::new(conn, own));
+        callers.push(Each::new(Conn::to(subject.address()), own));
     }
     Crew::new(callers)
 }
