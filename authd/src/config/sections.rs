@@ -115,7 +115,7 @@ sections! {
         /// `sqlite:` (in the data directory), `sqlite:/file` or `postgres://user@host/database`.
         Restart url: DatabaseUrl = "sqlite:";
         /// Connections to PostgreSQL; SQLite has one writer and a few readers.
-        Restart max_connections: u32 = "16" ["2", "1000"];
+        Restart max_connections: u32 = "16" ["1", "1000"];
         /// How long a request waits for a connection.
         Restart acquire_timeout: Span = "500ms" ["10ms", "60s"];
         /// How long one statement may take.
