@@ -59,6 +59,13 @@ impl SeededRandom {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
+
+    /// A number below `bound`, which must be above zero.
+    #[must_use]
+    pub fn below(&self, bound: usize) -> usize {
+        // The remainder is below a `usize`.
+        usize::try_from(self.next() % bound as u64).unwrap_or_default()
+    }
 }
 
 impl Random for SeededRandom {

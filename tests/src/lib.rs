@@ -16,6 +16,7 @@ pub mod options;
 pub mod own_key;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod raw;
 pub mod refresh_token;
 pub mod rust_source;

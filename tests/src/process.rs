@@ -89,6 +89,38 @@ pub fn resident_kib(pid: i32) -> u64 {
     line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
 }
 
+/// How many descriptors a process has open.
+///
+/// # Panics
+/// When there is no such process.
+#[must_use]
+pub fn descriptors(pid: i32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("the process runs").count()
+}
+
+/// How many threads a process has.
+///
+/// # Panics
+/// When there is no such process.
+#[must_use]
+pub fn threads(pid: i32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs").count()
+}
+
+/// How many connections to a port of the loopback interface the server's side has not closed yet.
+///
+/// # Panics
+/// When the kernel does not tell.
+#[must_use]
+pub fn connections_to(port: u16) -> usize {
+    const LISTENING: &str = "0A";
+    const TIME_WAIT: &str = "06";
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("/proc is there");
+    let local = format!(":{port:04X}");
+    let lines = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    lines.filter(|fields| fields[1].ends_with(&local) && ![LISTENING, TIME_WAIT].contains(&fields[3])).count()
+}
+
 /// A child process that is killed and waited for when the test lets go of it.
 #[derive(Debug)]
 pub struct Running {

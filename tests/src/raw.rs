@@ -76,6 +76,18 @@ impl Raw {
         }
     }
 
+    /// Listens to so many bytes, or to less where the other side closes before.
+    pub async fn hear_some(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        let mut heard = 0;
+        while heard < count {
+            let Ok(more @ 1..) = self.stream.read(&mut bytes[heard..]).await else { break };
+            heard += more;
+        }
+        bytes.truncate(heard);
+        bytes
+    }
+
     /// Closes with a reset instead of a goodbye: whatever is on its way is lost.
     ///
     /// # Panics
