@@ -1,50 +1,11 @@
-//! Races about one session: many refreshes, and a logout among them (rules R7 and R8).
+//! Races about one session that `heavy/races.rs` does not run: keys, ends confirmed elsewhere, logins (rules R7 and R8).
 
 use serde_json::json;
-use shared::{admin::session::State, error::ErrorCode};
-use std::{collections::BTreeSet, time::Duration};
-use tests::{
-    client::{Client, Tokens},
-    daemon::Daemon,
-    options::Options,
-    wait::{together, until},
-};
+use shared::error::ErrorCode;
+use std::collections::BTreeSet;
+use tests::{client::Tokens, daemon::Daemon, options::Options, wait::together};
 
-const ROUNDS: usize = 20;
 const PARALLEL: usize = 50;
-const LOGOUTS: usize = 100;
-
-/// Every round: many refreshes of one token are one rotation, with one successor for everybody.
-async fn refresh_together(daemon: &Daemon, clients: [Client; 2]) {
-    let mut tokens = clients[0].register("ada@example.org").await;
-    for round in 1..=ROUNDS {
-        let token = tokens.refresh.clone();
-        let answers = together(PARALLEL, |number| {
-            let (client, token) = (clients[number % 2], token.clone());
-            async move { client.try_refresh(&token).await }
-        })
-        .await;
-        let successors: BTreeSet<String> = answers.iter().map(|answer| Tokens::of(answer).refresh).collect();
-        assert_eq!(successors.len(), 1, "round {round}");
-        tokens = Tokens::of(&answers[0]);
-        let generation = daemon.admin().session(&tokens.session).await.generation;
-        assert_eq!(generation, u64::try_from(round).unwrap(), "one step a round");
-    }
-    clients[1].refresh(&tokens).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_parallel_refreshes_are_one_rotation_on_sqlite() {
-    let daemon = Daemon::start(Options::sqlite()).await;
-    refresh_together(&daemon, [daemon.client(), daemon.client()]).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_parallel_refreshes_are_one_rotation_on_two_instances() {
-    let daemon = Daemon::start(Options::postgres().await).await;
-    let other = daemon.second().await;
-    refresh_together(&daemon, [daemon.client(), other.client()]).await;
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parallel_refreshes_with_one_key_are_one_rotation_and_with_several_one_client_wins() {
@@ -72,61 +33,6 @@ async fn parallel_refreshes_with_one_key_are_one_rotation_and_with_several_one_c
         answer.assert_refused(ErrorCode::Conflict);
     }
     client.refresh(&Tokens::of(won[0])).await;
-}
-
-/// Every round: a refresh and a logout at once; after the 204 nothing of the session works, on either instance.
-async fn logout_among_refreshes(daemon: &Daemon, clients: [Client; 2], by_bearer: bool) {
-    for round in 0..LOGOUTS / 2 {
-        let tokens = clients[0].register(&format!("user{round}-{by_bearer}@example.org")).await;
-        let race = tokens.clone();
-        let answers = together(4, |number| {
-            let (client, race) = (clients[number % 2], race.clone());
-            async move {
-                match number {
-                    0 if by_bearer => client.logout_bearer(&race.access, "current").await,
-                    0 => client.logout(&race.refresh).await,
-                    _ => client.try_refresh(&race.refresh).await,
-                }
-            }
-        })
-        .await;
-        answers[0].assert_status(204);
-        let mut known = vec![tokens.clone()];
-        known.extend(answers[1..].iter().filter(|answer| answer.status == 200).map(Tokens::of));
-        for answer in answers[1..].iter().filter(|answer| answer.status != 200) {
-            answer.assert_refused(ErrorCode::TokenInvalid);
-        }
-        for tokens in &known {
-            for client in clients {
-                client.try_refresh(&tokens.refresh).await.assert_refused(ErrorCode::TokenInvalid);
-                client.profile(&tokens.access).await.assert_refused(ErrorCode::TokenInvalid);
-            }
-            // The instance that answered knows at once, the other within a second.
-            clients[0].verify(&tokens.access).await.assert_status(401);
-            until(Duration::from_secs(1), "the other instance knows", || async {
-                (clients[1].verify(&tokens.access).await.status == 401).then_some(())
-            })
-            .await;
-        }
-        assert_eq!(daemon.admin().session(&tokens.session).await.state, State::Ended);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_works_after_a_logout_among_refreshes_on_sqlite() {
-    let daemon = Daemon::start(Options::sqlite()).await;
-    let clients = [daemon.client(), daemon.client()];
-    logout_among_refreshes(&daemon, clients, false).await;
-    logout_among_refreshes(&daemon, clients, true).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_works_after_a_logout_among_refreshes_on_two_instances() {
-    let daemon = Daemon::start(Options::postgres().await).await;
-    let other = daemon.second().await;
-    let clients = [daemon.client(), other.client()];
-    logout_among_refreshes(&daemon, clients, false).await;
-    logout_among_refreshes(&daemon, clients, true).await;
 }
 
 #[tokio::test]
