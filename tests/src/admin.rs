@@ -55,7 +55,20 @@ impl Admin {
     /// # Panics
     /// When the request is none.
     pub async fn send(&self, path: &str, body: &str, headers: &[(&str, &str)]) -> Result<Answer, Lost> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(|error| Lost(error.to_string()))?;
+        let stream = self.connect().await.map_err(|error| Lost(error.to_string()))?;
+        Self::send_over(stream, path, body, headers).await
+    }
+
+    pub(crate) async fn connect(&self) -> std::io::Result<UnixStream> {
+        UnixStream::connect(&self.socket).await
+    }
+
+    pub(crate) async fn send_over(
+        stream: UnixStream,
+        path: &str,
+        body: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Answer, Lost> {
         let mut request = Request::post(path).header("content-type", "application/json");
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             request = request.header("host", "authd");

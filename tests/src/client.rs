@@ -246,7 +246,15 @@ impl Call {
     /// # Errors
     /// [`Lost`] when no answer came.
     pub async fn try_send(&self) -> Result<Answer, Lost> {
-        let stream = TcpStream::connect(self.client.address).await.map_err(|error| Lost(error.to_string()))?;
+        let stream = self.connect().await.map_err(|error| Lost(error.to_string()))?;
+        self.send_over(stream).await
+    }
+
+    pub(crate) async fn connect(&self) -> std::io::Result<TcpStream> {
+        TcpStream::connect(self.client.address).await
+    }
+
+    pub(crate) async fn send_over(&self, stream: TcpStream) -> Result<Answer, Lost> {
         exchange(stream, self.build()).await
     }
 }

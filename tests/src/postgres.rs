@@ -120,6 +120,14 @@ impl Postgres {
         let log = std::fs::File::create(self.dir.path().join("log")).expect("our own directory");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.server = Some(keep(command));
+        self.until_answers();
+    }
+
+    /// Waits until it accepts connections.
+    ///
+    /// # Panics
+    /// When it does not in time.
+    pub fn until_answers(&self) {
         let end = Instant::now() + START;
         while !self.answers() {
             let log = || std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
@@ -187,9 +195,28 @@ impl Postgres {
     /// When the server does not answer.
     pub async fn kill_backends(&self) {
         let query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname LIKE 'test%'";
+        self.query(query).await;
+    }
+
+    /// Kills the process behind one connection without warning: the server ends all others and recovers.
+    ///
+    /// # Panics
+    /// When the server does not answer.
+    pub async fn crash_backend(&self) {
+        let query = "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname LIKE 'test%' ORDER BY random() LIMIT 1";
+        let found = self.query(query).await;
+        // It may have ended by itself meanwhile.
+        if let Some(pid) = found.trim().parse().ok().and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
+    }
+
+    /// Asks the server, and gives back what `psql` prints.
+    async fn query(&self, query: &str) -> String {
         let mut command = tokio::process::Command::from(self.client("psql"));
         let done = command.args(["-d", "postgres", "-qAtc", query]).output().await.expect("psql starts");
         assert!(done.status.success(), "psql: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
     /// The postmaster first: it must not start new children for the ones that go.

@@ -4,6 +4,7 @@
 mod commits;
 mod hangups;
 mod keys;
+mod kills;
 mod races;
 mod replies;
 

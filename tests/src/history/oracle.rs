@@ -1,0 +1,305 @@
+//! What one account may look like after what its owner was told: its families of tokens, its password, its standing.
+//!
+//! Operations on one account are taught in the order in which they happened; of parallel ones, what was granted comes
+//! before what was refused and ends come last. Every lesson that cannot be true panics with the reason.
+
+use crate::{client::Tokens, outcome::Outcome};
+use std::time::{Duration, Instant};
+
+/// How long the parent of the newest token is surely inside its grace; scenarios configure a minute.
+const SURELY_IN_GRACE: Duration = Duration::from_secs(25);
+
+/// Whether a session can be alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// Nothing that could end it was begun.
+    Live,
+    /// Something that could end it has an unknown outcome.
+    Unsure,
+    /// It ended; it never lives again.
+    Over,
+}
+
+/// A refresh token and the `Idempotency-Key` it was spent with.
+#[derive(Debug, Clone)]
+struct Link {
+    token: String,
+    key: Option<String>,
+}
+
+/// A session: all tokens of it that were ever handed out.
+#[derive(Debug, Clone)]
+pub struct Family {
+    session: String,
+    chain: Vec<Link>,
+    accesses: Vec<String>,
+    flight: Option<Option<String>>,
+    rotated: Instant,
+    life: Life,
+    /// Whether anything was asked of it since this was last cleared.
+    pub touched: bool,
+}
+
+impl Family {
+    fn new(tokens: &Tokens) -> Self {
+        Self {
+            session: tokens.session.clone(),
+            chain: vec![Link { token: tokens.refresh.clone(), key: None }],
+            accesses: vec![tokens.access.clone()],
+            flight: None,
+            rotated: Instant::now(),
+            life: Life::Live,
+            touched: true,
+        }
+    }
+
+    /// Its session's id.
+    #[must_use]
+    pub fn session(&self) -> &str {
+        &self.session
+    }
+
+    /// Whether it can be alive.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        self.life
+    }
+
+    /// The token of a generation.
+    #[must_use]
+    pub fn token(&self, generation: usize) -> &str {
+        self.chain.get(generation).map_or("", |link| &link.token)
+    }
+
+    /// The newest generation that is known.
+    #[must_use]
+    pub fn last(&self) -> usize {
+        self.chain.len().saturating_sub(1)
+    }
+
+    /// All access tokens, the newest last.
+    #[must_use]
+    pub fn accesses(&self) -> &[String] {
+        &self.accesses
+    }
+
+    /// Whether the newest known token may be spent: it was presented, and no answer came.
+    #[must_use]
+    pub fn in_flight(&self) -> bool {
+        self.flight.is_some()
+    }
+
+    /// The key with which the newest token was presented, when no answer came.
+    #[must_use]
+    pub fn key_in_flight(&self) -> Option<&str> {
+        self.flight.as_ref().and_then(Option::as_deref)
+    }
+
+    /// Whether the parent of the newest token may be presented without harm.
+    #[must_use]
+    pub fn may_retry(&self) -> bool {
+        self.last() > 0 && !self.in_flight() && self.rotated.elapsed() < SURELY_IN_GRACE
+    }
+
+    /// The key with which this generation was spent.
+    #[must_use]
+    pub fn key_of(&self, generation: usize) -> Option<&str> {
+        self.chain.get(generation).and_then(|link| link.key.as_deref())
+    }
+
+    /// Something that can end it was begun, beside what is taught next.
+    pub fn doubt(&mut self) {
+        self.touched = true;
+        if self.life == Life::Live {
+            self.life = Life::Unsure;
+        }
+    }
+
+    /// Something that ends it was acknowledged.
+    pub fn end(&mut self) {
+        self.touched = true;
+        self.life = Life::Over;
+    }
+
+    /// Something that ends it had this outcome. A refusal ends nothing.
+    pub fn learn_end(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Done => self.end(),
+            Outcome::Unknown(_) => self.doubt(),
+            _ => {}
+        }
+    }
+
+    /// The token of `generation` was presented with this key.
+    ///
+    /// # Panics
+    /// When the outcome cannot be true.
+    pub fn learn_refresh(&mut self, generation: usize, key: Option<&str>, outcome: &Outcome) {
+        self.touched = true;
+        match outcome {
+            Outcome::Granted(tokens) => self.learn_granted(generation, key, tokens),
+            Outcome::Refused(answer) if answer.status == 401 => self.learn_refused(generation, outcome),
+            Outcome::Refused(answer) if answer.status == 409 => self.learn_conflict(generation, key),
+            Outcome::Unknown(_) if generation == self.last() => {
+                self.flight.get_or_insert_with(|| key.map(str::to_owned));
+            }
+            // A spent token ends the session, if it arrived.
+            Outcome::Unknown(_) if generation + 1 < self.last() || self.in_flight() => self.doubt(),
+            Outcome::Unknown(_) | Outcome::Unsent => {}
+            Outcome::Done | Outcome::Refused(_) => panic!("{self:?}: generation {generation}: {outcome:?}"),
+        }
+    }
+
+    fn learn_granted(&mut self, generation: usize, key: Option<&str>, tokens: &Tokens) {
+        assert_ne!(self.life, Life::Over, "a token works after the end of its session: {self:?}: {tokens:?}");
+        assert_eq!(tokens.session, self.session, "a refresh changed the session");
+        if generation == self.last() {
+            assert!(self.chain.iter().all(|link| link.token != tokens.refresh), "a token came twice: {self:?}");
+            if let Some(link) = self.chain.last_mut() {
+                link.key = key.map(str::to_owned);
+            }
+            self.chain.push(Link { token: tokens.refresh.clone(), key: None });
+            self.flight = None;
+            self.rotated = Instant::now();
+        } else {
+            assert_eq!(generation + 1, self.last(), "a spent token works: {self:?}");
+            assert_eq!(tokens.refresh, self.token(self.last()), "two successors of one token: {self:?}");
+        }
+        self.accesses.push(tokens.access.clone());
+    }
+
+    fn learn_refused(&mut self, generation: usize, outcome: &Outcome) {
+        let predicted = self.life != Life::Live || generation + 1 < self.last();
+        assert!(predicted, "a live session was lost at generation {generation}: {self:?}: {outcome:?}");
+        self.life = Life::Over;
+    }
+
+    fn learn_conflict(&self, generation: usize, key: Option<&str>) {
+        let spent_with = if generation == self.last() { self.key_in_flight() } else { self.key_of(generation) };
+        let predicted = generation + 1 >= self.last() && spent_with.is_some() && spent_with != key;
+        assert!(predicted, "a conflict without another key at generation {generation}: {self:?}");
+    }
+}
+
+/// Whether something is so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+    /// Nobody was told.
+    Maybe,
+}
+
+/// One account, as its owner knows it.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// Its e-mail address.
+    pub email: String,
+    /// The `Idempotency-Key` of its registration.
+    pub key: String,
+    /// Whether it exists.
+    pub exists: Known,
+    /// Whether it is disabled.
+    pub disabled: Known,
+    /// What its password can be; one, unless a change has an unknown outcome.
+    pub passwords: Vec<String>,
+    /// Its sessions, also those that ended.
+    pub families: Vec<Family>,
+    /// Whether all its tokens were presented and it was left.
+    pub closed: bool,
+}
+
+impl Account {
+    /// One that does not exist yet.
+    #[must_use]
+    pub fn new(email: String, key: String, password: String) -> Self {
+        let passwords = vec![password];
+        Self { email, key, exists: Known::No, disabled: Known::No, passwords, families: Vec::new(), closed: false }
+    }
+
+    /// Whether something about the account itself is not known.
+    #[must_use]
+    pub fn in_doubt(&self) -> bool {
+        self.exists == Known::Maybe || self.disabled == Known::Maybe || self.passwords.len() != 1
+    }
+
+    /// A registration with its key, for the first time or again.
+    ///
+    /// # Panics
+    /// When the outcome cannot be true.
+    pub fn learn_registration(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Granted(tokens) => {
+                self.exists = Known::Yes;
+                self.open(tokens);
+            }
+            Outcome::Unknown(_) => self.exists = Known::Maybe,
+            Outcome::Unsent => {}
+            Outcome::Done | Outcome::Refused(_) => panic!("the registration of {}: {outcome:?}", self.email),
+        }
+    }
+
+    /// A login with this password.
+    ///
+    /// # Panics
+    /// When the outcome cannot be true.
+    pub fn learn_login(&mut self, password: &str, outcome: &Outcome) {
+        match outcome {
+            Outcome::Granted(tokens) => {
+                assert_ne!(self.disabled, Known::Yes, "{} is disabled and lets in", self.email);
+                assert!(self.passwords.iter().any(|known| known == password), "{}: not its password", self.email);
+                self.passwords = vec![password.to_owned()];
+                self.disabled = Known::No;
+                self.open(tokens);
+            }
+            Outcome::Refused(answer) => {
+                let lost = self.exists == Known::Yes && self.disabled == Known::No && self.passwords == [password];
+                assert!(!lost && answer.status == 401, "{} does not let in: {answer}", self.email);
+            }
+            Outcome::Unknown(_) | Outcome::Unsent => {}
+            Outcome::Done => panic!("the login of {}: {outcome:?}", self.email),
+        }
+    }
+
+    fn open(&mut self, tokens: &Tokens) {
+        let known = self.families.iter().any(|family| family.session == tokens.session);
+        assert!(!known, "a session was opened twice: {tokens:?}");
+        self.families.push(Family::new(tokens));
+    }
+
+    /// A change to this password, made in the session of `keep`.
+    ///
+    /// # Panics
+    /// When the outcome cannot be true.
+    pub fn learn_password(&mut self, new: String, keep: usize, outcome: &Outcome) {
+        match outcome {
+            Outcome::Done => self.passwords = vec![new],
+            Outcome::Unknown(_) => self.passwords.push(new),
+            Outcome::Refused(answer) => self.expect_over(keep, answer.status),
+            Outcome::Unsent => {}
+            Outcome::Granted(_) => panic!("a password change gave tokens"),
+        }
+        self.learn_end_of_others(Some(keep), outcome);
+    }
+
+    /// Something that ends every session but `keep` had this outcome.
+    pub fn learn_end_of_others(&mut self, keep: Option<usize>, outcome: &Outcome) {
+        for (at, family) in self.families.iter_mut().enumerate() {
+            if Some(at) != keep {
+                family.learn_end(outcome);
+            }
+        }
+    }
+
+    /// A refusal of what the session `at` asked for means that it is over.
+    ///
+    /// # Panics
+    /// When it cannot be.
+    pub fn expect_over(&mut self, at: usize, status: u16) {
+        let Some(family) = self.families.get_mut(at) else { return };
+        assert!(status == 401 && family.life != Life::Live, "a live session was refused with {status}: {family:?}");
+        family.end();
+    }
+}
