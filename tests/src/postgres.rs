@@ -1,7 +1,10 @@
 //! Real PostgreSQL servers in temporary directories: one that tests share, and ones that a test may stop.
 
-use crate::process::{Running, children, signal, until_still};
-use rustix::process::Signal;
+use crate::{
+    process::{Running, children, halt, signal, until_gone, until_still},
+    wait::until,
+};
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
     ffi::OsStr,
     os::unix::fs::PermissionsExt,
@@ -180,13 +183,19 @@ impl Postgres {
         self.signal_all(Signal::CONT);
     }
 
-    /// Kills every process of the server without warning.
+    /// Kills every process of the server without warning, and returns when they are gone.
     pub fn kill(&mut self) {
-        self.signal_all(Signal::KILL);
-        if let Some(server) = self.server.take() {
-            drop(server.keep);
-            let _ = server.thread.join();
+        let Some(server) = self.server.take() else { return };
+        // Halted first: it must not start children that nobody sees, nor have its own taken over by another parent.
+        halt(server.pid);
+        let all = [children(server.pid), vec![server.pid]].concat();
+        for pid in all.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+            // A backend may have ended by itself meanwhile.
+            let _ = kill_process(pid, Signal::KILL);
         }
+        drop(server.keep);
+        let _ = server.thread.join();
+        all.into_iter().for_each(until_gone);
     }
 
     /// Ends every connection from the server's side, as an administrator would.
@@ -198,7 +207,7 @@ impl Postgres {
         self.query(query).await;
     }
 
-    /// Kills the process behind one connection without warning: the server ends all others and recovers.
+    /// Kills the process behind one connection without warning: the server ends all others, recovers, and answers again.
     ///
     /// # Panics
     /// When the server does not answer.
@@ -206,9 +215,11 @@ impl Postgres {
         let query = "SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname LIKE 'test%' ORDER BY random() LIMIT 1";
         let found = self.query(query).await;
         // It may have ended by itself meanwhile.
-        if let Some(pid) = found.trim().parse().ok().and_then(rustix::process::Pid::from_raw) {
-            let _ = rustix::process::kill_process(pid, Signal::KILL);
-        }
+        let Some(pid) = found.trim().parse().ok().and_then(Pid::from_raw) else { return };
+        let _ = kill_process(pid, Signal::KILL);
+        let gone = || async move { (!Path::new("/proc").join(pid.to_string()).exists()).then_some(()) };
+        until(START, "the server notices the end of its child", gone).await;
+        self.until_answers();
     }
 
     /// Asks the server, and gives back what `psql` prints.
@@ -219,15 +230,13 @@ impl Postgres {
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
-    /// The postmaster first: it must not start new children for the ones that go.
+    /// The postmaster first: it must not start new children for the ones that are halted.
     fn signal_all(&self, with: Signal) {
         let Some(server) = &self.server else { return };
         signal(server.pid, with);
-        for child in children(server.pid) {
+        for pid in children(server.pid).into_iter().filter_map(Pid::from_raw) {
             // A backend may have ended by itself meanwhile.
-            if let Some(pid) = rustix::process::Pid::from_raw(child) {
-                let _ = rustix::process::kill_process(pid, with);
-            }
+            let _ = kill_process(pid, with);
         }
     }
 }

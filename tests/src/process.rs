@@ -45,19 +45,31 @@ pub fn halt(pid: i32) {
 /// # Panics
 /// When it does not halt within seconds.
 pub(crate) fn until_still(pid: i32) {
+    until_states(pid, &['T', 'Z', 'X']);
+}
+
+/// Waits until a killed process is gone, up to what its parent has to ask for.
+///
+/// # Panics
+/// When it is not within seconds.
+pub(crate) fn until_gone(pid: i32) {
+    until_states(pid, &['Z', 'X']);
+}
+
+fn until_states(pid: i32, wanted: &[char]) {
     let end = Instant::now() + Duration::from_secs(5);
-    while !stands_still(pid) {
-        assert!(Instant::now() < end, "process {pid} does not halt");
+    while !is_all(pid, wanted) {
+        assert!(Instant::now() < end, "process {pid} is not in one of the states {wanted:?}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-fn stands_still(pid: i32) -> bool {
+fn is_all(pid: i32, wanted: &[char]) -> bool {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let state = |stat: &str| stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
     tasks
         .filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok())
-        .all(|stat| matches!(state(&stat), Some('T' | 'Z' | 'X')))
+        .all(|stat| state(&stat).is_some_and(|state| wanted.contains(&state)))
 }
 
 /// Process ids whose parent is `pid`.

@@ -5,8 +5,10 @@ mod commits;
 mod hangups;
 mod keys;
 mod kills;
+mod pauses;
 mod races;
 mod replies;
+mod storm;
 
 use tests::{
     daemon::Daemon,

@@ -48,7 +48,6 @@ pub struct Crowd {
 pub struct Load {
     stop: Arc<AtomicBool>,
     tasks: JoinSet<Person>,
-    recorder: Arc<Recorder>,
 }
 
 impl Crowd {
@@ -80,10 +79,10 @@ impl Crowd {
 
     /// Lets everybody loose.
     #[must_use]
-    pub fn begin(self) -> Load {
+    pub fn begin(&mut self) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
         let mut tasks = JoinSet::new();
-        for mut person in self.people {
+        for mut person in self.people.drain(..) {
             let stop = stop.clone();
             tasks.spawn(async move {
                 while !stop.load(Ordering::SeqCst) {
@@ -92,7 +91,13 @@ impl Crowd {
                 person
             });
         }
-        Load { stop, tasks, recorder: self.recorder }
+        Load { stop, tasks }
+    }
+
+    /// Calls everybody back, when they are done with what they are about.
+    pub async fn end(&mut self, load: Load) {
+        load.stop.store(true, Ordering::SeqCst);
+        self.people = load.tasks.join_all().await;
     }
 
     /// Everybody resolves what is in doubt, and compares.
@@ -125,19 +130,5 @@ impl Crowd {
     async fn each<F: Future<Output = Person> + Send + 'static>(&mut self, work: impl Fn(Person) -> F) {
         let tasks: JoinSet<Person> = self.people.drain(..).map(work).collect();
         self.people = tasks.join_all().await;
-    }
-}
-
-impl Load {
-    /// What they do.
-    #[must_use]
-    pub fn recorder(&self) -> &Recorder {
-        &self.recorder
-    }
-
-    /// Calls everybody back, when they are done with what they are about.
-    pub async fn end(self) -> Crowd {
-        self.stop.store(true, Ordering::SeqCst);
-        Crowd { people: self.tasks.join_all().await, recorder: self.recorder }
     }
 }

@@ -2,12 +2,16 @@
 
 use crate::outcome::Outcome;
 use std::{
+    collections::BTreeMap,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
+
+/// What somebody waits who finds nobody.
+const UNHURRIED: Duration = Duration::from_millis(10);
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -92,6 +96,9 @@ impl Recorder {
         let outcome = send(id.clone()).await;
         let operation = Operation { id, act, started, ended: Instant::now(), told: Told::from(&outcome) };
         self.operations.lock().unwrap_or_else(PoisonError::into_inner).push(operation);
+        if matches!(outcome, Outcome::Unsent) {
+            tokio::time::sleep(UNHURRIED).await;
+        }
         outcome
     }
 
@@ -109,10 +116,19 @@ impl Recorder {
         operations.iter().rev().filter(|operation| operation.started > since && served(&operation.told)).count()
     }
 
-    /// How many operations have an outcome that nobody was told.
+    /// How many operations of each kind ended how: granted or done, refused, unsent, unknown.
     #[must_use]
-    pub fn unknown(&self) -> usize {
-        let operations = self.operations.lock().unwrap_or_else(PoisonError::into_inner);
-        operations.iter().filter(|operation| operation.told == Told::Unknown).count()
+    pub fn counted(&self) -> BTreeMap<Act, [usize; 4]> {
+        let mut counted: BTreeMap<Act, [usize; 4]> = BTreeMap::new();
+        for operation in self.operations.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let [served, refused, unsent, unknown] = counted.entry(operation.act).or_default();
+            *match operation.told {
+                Told::Granted(_) | Told::Done => served,
+                Told::Refused(_) => refused,
+                Told::Unsent => unsent,
+                Told::Unknown => unknown,
+            } += 1;
+        }
+        counted
     }
 }

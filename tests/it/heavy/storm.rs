@@ -1,0 +1,78 @@
+//! A crowd that is disturbed again and again, and judged after every disturbance.
+
+use std::time::{Duration, Instant};
+use tests::{
+    clock::SeededRandom,
+    daemon::Daemon,
+    history::{
+        crowd::{Crowd, Load},
+        ledger,
+    },
+    scale,
+};
+
+const PEOPLE: u64 = 12;
+const PATIENCE: Duration = Duration::from_secs(10);
+/// After so many disturbances everything is compared, not only what was touched.
+const BETWEEN_AUDITS: usize = 50;
+
+/// A scenario.
+pub(super) struct Storm {
+    crowd: Crowd,
+    random: SeededRandom,
+    round: usize,
+}
+
+impl Storm {
+    pub(super) fn new() -> Self {
+        let random = SeededRandom::new(scale::seed());
+        Self { crowd: Crowd::new(PEOPLE, scale::seed(), PATIENCE), random, round: 0 }
+    }
+
+    /// A random time below `bound_ms`.
+    pub(super) fn any_ms(&self, bound_ms: u64) -> Duration {
+        Duration::from_millis(self.random.next() % bound_ms)
+    }
+
+    /// Lets the crowd loose, and comes back at a random moment.
+    pub(super) async fn begin(&mut self, daemons: &[&Daemon]) -> Load {
+        self.round += 1;
+        println!("round {}; {}", self.round, scale::again());
+        self.crowd.reach(daemons);
+        let load = self.crowd.begin();
+        tokio::time::sleep(self.any_ms(400)).await;
+        load
+    }
+
+    /// Whether anybody was served by what began after `since`.
+    pub(super) fn has_served_since(&self, since: Instant) -> bool {
+        self.crowd.recorder().served_since(since) > 0
+    }
+
+    /// Calls the crowd back, now that all is well, and compares what was touched; everything from time to time.
+    pub(super) async fn judge(&mut self, load: Load, daemons: &[&Daemon]) {
+        self.crowd.end(load).await;
+        self.crowd.reach(daemons);
+        ledger::until_quiet(daemons[0]).await;
+        self.crowd.settle().await;
+        if self.round.is_multiple_of(BETWEEN_AUDITS) {
+            self.audit(daemons[0]).await;
+        }
+    }
+
+    async fn audit(&mut self, daemon: &Daemon) {
+        self.crowd.present_everything().await;
+        ledger::check(daemon, &self.crowd.recorder().operations()).await;
+    }
+
+    /// Compares every token there ever was, every event and every row.
+    pub(super) async fn close(mut self, daemon: &Daemon) {
+        self.audit(daemon).await;
+        self.crowd.present_the_past().await;
+        ledger::check(daemon, &self.crowd.recorder().operations()).await;
+        let counted = self.crowd.recorder().counted();
+        println!("served, refused, unsent, unknown: {counted:?}");
+        // A storm that cuts nothing off proves nothing.
+        assert!(counted.values().any(|[.., unknown]| *unknown > 0), "{counted:?}");
+    }
+}
