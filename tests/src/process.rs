@@ -90,6 +90,16 @@ pub fn children(pid: i32) -> Vec<i32> {
         .collect()
 }
 
+/// How many times slower than alone a program may run now: one for a machine with no more than two runnable tasks for
+/// each processor over the last minute (`/proc/loadavg`), more for one that others keep busy.
+#[must_use]
+pub fn crowding() -> f64 {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: f64 = load.split_whitespace().next().and_then(|minute| minute.parse().ok()).unwrap_or_default();
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (load / (2.0 * processors as f64)).max(1.0)
+}
+
 /// Memory a process holds, in KiB (`VmRSS`).
 ///
 /// # Panics

@@ -8,23 +8,30 @@ use tests::{
     history::crowd::CONFIG,
     options::{Database, Options},
     postgres::Postgres,
+    process::crowding,
     scale,
     wait::timed,
 };
 
+const PATIENCE: Duration = Duration::from_secs(10);
+/// From the start of the program, on a machine that is not kept busy by others.
 const READY: Duration = Duration::from_secs(3);
+
+fn assert_ready(took: Duration) {
+    println!("ready after {took:?}");
+    assert!(took <= READY.mul_f64(crowding()), "ready after {took:?}");
+}
 
 /// Starts a killed daemon again, and is strict about the time from its start to its readiness.
 async fn start_again(daemon: &mut Daemon) {
     let ((), took) = timed(daemon.start_again()).await;
-    println!("ready after {took:?}");
-    assert!(took <= READY, "ready after {took:?}");
+    assert_ready(took);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_daemon_on_sqlite_that_is_killed_loses_nothing_and_does_nothing_twice() {
     let mut daemon = Daemon::start(Options::sqlite().config(CONFIG)).await;
-    let mut storm = Storm::new();
+    let mut storm = Storm::new(PATIENCE);
     for _ in 0..scale::of(300) {
         let load = storm.begin(&[&daemon]).await;
         daemon.kill();
@@ -38,7 +45,7 @@ async fn a_daemon_on_sqlite_that_is_killed_loses_nothing_and_does_nothing_twice(
 async fn of_two_instances_one_is_killed_and_the_other_serves_on() {
     let mut daemon = Daemon::start(Options::postgres().await.config(CONFIG)).await;
     let mut other = daemon.second().await;
-    let mut storm = Storm::new();
+    let mut storm = Storm::new(PATIENCE);
     for _ in 0..scale::of(100) {
         let load = storm.begin(&[&daemon, &other]).await;
         daemon.kill();
@@ -57,7 +64,7 @@ async fn a_database_server_that_is_killed_under_load_loses_nothing() {
     let mut server = Postgres::start_own().await;
     let options = Options::on(Database::Postgres(server.create_database().await)).config(CONFIG);
     let daemon = Daemon::start(options).await;
-    let mut storm = Storm::new();
+    let mut storm = Storm::new(PATIENCE);
     for round in 0..scale::of(50) {
         let load = storm.begin(&[&daemon]).await;
         match round % 4 {
@@ -69,8 +76,7 @@ async fn a_database_server_that_is_killed_under_load_loses_nothing() {
             }
         }
         let ((), took) = timed(daemon.until_ready()).await;
-        println!("ready after {took:?}");
-        assert!(took <= READY, "ready after {took:?}");
+        assert_ready(took);
         storm.judge(load, &[&daemon]).await;
     }
     storm.close(&daemon).await;

@@ -12,7 +12,6 @@ use tests::{
 };
 
 const PEOPLE: u64 = 12;
-const PATIENCE: Duration = Duration::from_secs(10);
 /// After so many disturbances everything is compared, not only what was touched.
 const BETWEEN_AUDITS: usize = 50;
 
@@ -24,9 +23,10 @@ pub(super) struct Storm {
 }
 
 impl Storm {
-    pub(super) fn new() -> Self {
+    /// People who wait for an answer as long as `patience`.
+    pub(super) fn new(patience: Duration) -> Self {
         let random = SeededRandom::new(scale::seed());
-        Self { crowd: Crowd::new(PEOPLE, scale::seed(), PATIENCE), random, round: 0 }
+        Self { crowd: Crowd::new(PEOPLE, scale::seed(), patience), random, round: 0 }
     }
 
     /// A random time below `bound_ms`.

@@ -36,11 +36,15 @@ access_ttl = "1h"
 burst = 84
 "#;
 
+/// How long somebody waits for an answer when all is well.
+const CALM: Duration = Duration::from_secs(20);
+
 /// People with a recorder.
 #[derive(Debug)]
 pub struct Crowd {
     people: Vec<Person>,
     recorder: Arc<Recorder>,
+    patience: Duration,
 }
 
 /// People at work.
@@ -51,15 +55,15 @@ pub struct Load {
 }
 
 impl Crowd {
-    /// So many people; each waits for an answer as long as `patience`.
+    /// So many people; each waits for an answer as long as `patience` while they are let loose.
     #[must_use]
     pub fn new(size: u64, seed: u64, patience: Duration) -> Self {
         let recorder = Arc::new(Recorder::default());
         let person = |number| {
             let seed = seed.wrapping_mul(31).wrapping_add(number);
-            Person::new(&format!("person{number}"), seed, recorder.clone(), patience)
+            Person::new(&format!("person{number}"), seed, recorder.clone())
         };
-        Self { people: (0..size).map(person).collect(), recorder }
+        Self { people: (0..size).map(person).collect(), recorder, patience }
     }
 
     /// What they did.
@@ -84,6 +88,7 @@ impl Crowd {
         let mut tasks = JoinSet::new();
         for mut person in self.people.drain(..) {
             let stop = stop.clone();
+            person.patience = self.patience;
             tasks.spawn(async move {
                 while !stop.load(Ordering::SeqCst) {
                     person.act().await;
@@ -127,7 +132,11 @@ impl Crowd {
         .await;
     }
 
+    /// Runs `work` for everybody, who now have all the time they need.
     async fn each<F: Future<Output = Person> + Send + 'static>(&mut self, work: impl Fn(Person) -> F) {
+        for person in &mut self.people {
+            person.patience = CALM;
+        }
         let tasks: JoinSet<Person> = self.people.drain(..).map(work).collect();
         self.people = tasks.join_all().await;
     }

@@ -4,7 +4,10 @@
 //! before what was refused and ends come last. Every lesson that cannot be true panics with the reason.
 
 use crate::{client::Tokens, outcome::Outcome};
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 /// How long the parent of the newest token is surely inside its grace; scenarios configure a minute.
 const SURELY_IN_GRACE: Duration = Duration::from_secs(25);
@@ -28,7 +31,7 @@ struct Link {
 }
 
 /// A session: all tokens of it that were ever handed out.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Family {
     session: String,
     chain: Vec<Link>,
@@ -38,6 +41,20 @@ pub struct Family {
     life: Life,
     /// Whether anything was asked of it since this was last cleared.
     pub touched: bool,
+}
+
+/// What a failure needs to say: tokens would bury it.
+impl fmt::Debug for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<Option<&str>> = self.chain.iter().map(|link| link.key.as_deref()).collect();
+        f.debug_struct("Family")
+            .field("session", &self.session)
+            .field("life", &self.life)
+            .field("generations_spent_with", &keys)
+            .field("in_flight_with", &self.flight)
+            .field("since_rotation", &self.rotated.elapsed())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Family {
@@ -207,8 +224,6 @@ pub struct Account {
     pub passwords: Vec<String>,
     /// Its sessions, also those that ended.
     pub families: Vec<Family>,
-    /// Whether all its tokens were presented and it was left.
-    pub closed: bool,
 }
 
 impl Account {
@@ -216,7 +231,7 @@ impl Account {
     #[must_use]
     pub fn new(email: String, key: String, password: String) -> Self {
         let passwords = vec![password];
-        Self { email, key, exists: Known::No, disabled: Known::No, passwords, families: Vec::new(), closed: false }
+        Self { email, key, exists: Known::No, disabled: Known::No, passwords, families: Vec::new() }
     }
 
     /// Whether something about the account itself is not known.
@@ -301,5 +316,97 @@ impl Account {
         let Some(family) = self.families.get_mut(at) else { return };
         assert!(status == 401 && family.life != Life::Live, "a live session was refused with {status}: {family:?}");
         family.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Answer;
+
+    fn granted(refresh: &str) -> Outcome {
+        let tokens =
+            Tokens { access: "a".into(), refresh: refresh.into(), session: "ses_1".into(), user: "usr_1".into() };
+        Outcome::Granted(Box::new(tokens))
+    }
+
+    fn refused(status: u16) -> Outcome {
+        Outcome::Refused(Box::new(Answer { status, headers: Default::default(), body: Default::default() }))
+    }
+
+    fn cut() -> Outcome {
+        Outcome::Unknown("cut".into())
+    }
+
+    /// A family of the tokens `t0`, `t1`, `t2`; `t1` was spent with a key.
+    fn family() -> Family {
+        let Outcome::Granted(first) = granted("t0") else { panic!("tokens") };
+        let mut family = Family::new(&first);
+        family.learn_refresh(0, None, &granted("t1"));
+        family.learn_refresh(1, Some("key"), &granted("t2"));
+        family
+    }
+
+    /// Whether the oracle believes these lessons about [`family`].
+    fn believes(lessons: impl FnOnce(&mut Family) + std::panic::UnwindSafe) -> bool {
+        std::panic::catch_unwind(|| lessons(&mut family())).is_ok()
+    }
+
+    #[test]
+    fn the_oracle_believes_what_the_rules_allow() {
+        assert!(believes(|family| family.learn_refresh(1, Some("key"), &granted("t2"))), "a lost reply");
+        assert!(believes(|family| family.learn_refresh(1, None, &refused(409))), "another tab");
+        let replay = |family: &mut Family| {
+            family.learn_refresh(0, None, &refused(401));
+            family.learn_refresh(2, None, &refused(401));
+        };
+        assert!(believes(replay), "a replay ends the session");
+        let unsure = |family: &mut Family| {
+            family.learn_end(&cut());
+            family.learn_refresh(2, None, &granted("t3"));
+            family.learn_refresh(3, None, &refused(401));
+        };
+        assert!(believes(unsure), "an end that nobody confirmed may come late");
+        let flight = |family: &mut Family| {
+            family.learn_refresh(2, Some("k"), &cut());
+            assert_eq!(family.key_in_flight(), Some("k"));
+            family.learn_refresh(2, Some("k"), &granted("t3"));
+        };
+        assert!(believes(flight), "a cut refresh is asked for again");
+    }
+
+    #[test]
+    fn the_oracle_believes_nothing_that_the_rules_forbid() {
+        assert!(!believes(|family| family.learn_refresh(2, None, &refused(401))), "a live session is lost");
+        assert!(!believes(|family| family.learn_refresh(1, Some("key"), &refused(401))), "a lost reply ends it");
+        assert!(!believes(|family| family.learn_refresh(1, Some("key"), &granted("t9"))), "two successors");
+        assert!(!believes(|family| family.learn_refresh(0, None, &granted("t1"))), "a spent token works");
+        assert!(!believes(|family| family.learn_refresh(2, None, &granted("t1"))), "a token comes twice");
+        assert!(!believes(|family| family.learn_refresh(1, Some("key"), &refused(409))), "a conflict of one key");
+        assert!(!believes(|family| family.learn_refresh(2, None, &refused(500))), "a bug");
+        let revived = |family: &mut Family| {
+            family.learn_end(&Outcome::Done);
+            family.learn_refresh(2, None, &granted("t3"));
+        };
+        assert!(!believes(revived), "it lives after its end");
+        let after_replay = |family: &mut Family| {
+            family.learn_refresh(0, None, &refused(401));
+            family.learn_refresh(2, None, &granted("t3"));
+        };
+        assert!(!believes(after_replay), "it lives after a replay");
+    }
+
+    #[test]
+    fn a_password_is_one_of_two_until_one_of_them_lets_in() {
+        let mut account = Account::new("ada@example.org".into(), "k".into(), "old".into());
+        account.learn_registration(&granted("t0"));
+        account.learn_password("new".into(), 0, &cut());
+        assert!(account.in_doubt());
+        account.learn_login("new", &refused(401));
+        assert!(account.in_doubt(), "it may still change");
+        account.learn_password("new".into(), 0, &Outcome::Done);
+        assert_eq!(account.passwords, ["new"]);
+        let lost = std::panic::catch_unwind(move || account.learn_login("new", &refused(401)));
+        assert!(lost.is_err());
     }
 }

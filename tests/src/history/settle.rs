@@ -104,7 +104,7 @@ impl Person {
         }
     }
 
-    /// Presents every token of the account, of closed ones too if `again`; nothing of them works afterwards.
+    /// Presents every token of the account, and starts another account; nothing of the tokens works afterwards.
     ///
     /// # Panics
     /// When one works that must not, or does not work that must.
@@ -131,7 +131,6 @@ impl Person {
         for at in 0..self.account.families.len() {
             self.present_family(at).await;
         }
-        self.account.closed = true;
     }
 
     /// The newest tokens first: a spent one ends the session, and must.
