@@ -368,4 +368,6 @@ impl Family {
 }
 
 #[cfg(test)]
+mod exhaustive;
+#[cfg(test)]
 mod tests;
