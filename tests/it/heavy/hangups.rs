@@ -9,8 +9,9 @@ use tests::{
     client::{Client, PASSWORD, Tokens},
     clock::SeededRandom,
     daemon::Daemon,
-    options::Database,
+    options::{Database, Options},
     process::{connections_to, descriptors, resident_kib, threads},
+    proxy::postgres::PostgresProxy,
     raw::Raw,
     scale,
     wait::{together, until},
@@ -168,6 +169,14 @@ async fn until_back_at(daemon: &Daemon, base: Option<(usize, usize)>) -> (usize,
     .await
 }
 
+/// The way to the database on which transactions are watched, where it leads over a network.
+async fn watched(database: &Database) -> Option<PostgresProxy> {
+    match database {
+        Database::Sqlite => None,
+        Database::Postgres(url) => Some(PostgresProxy::in_front_of(url).await),
+    }
+}
+
 /// No transaction is left open, and the pool is no larger than it may be.
 async fn assert_pool_is_clean(daemon: &Daemon) {
     let Database::Postgres(url) = daemon.database() else { return };
@@ -190,7 +199,9 @@ on_both! {
     async fn clients_that_hang_up_leave_nothing_behind(options) {
         let figure = scale::of(20_000);
         announce(figure);
-        let daemon = Daemon::start(options.config(POOL_OF_ONE)).await;
+        let storage = watched(&options.database).await;
+        let database = storage.as_ref().map_or(options.database.clone(), |storage| Database::Postgres(storage.url()));
+        let daemon = Daemon::start(Options { database, ..options.config(POOL_OF_ONE) }).await;
         let mut guests = Vec::new();
         for lane in 0..LANES {
             guests.push(Guest::new(daemon.client(), lane).await);
@@ -207,6 +218,7 @@ on_both! {
         let grown = resident_kib(daemon.pid()).saturating_sub(memory);
         println!("{base:?} descriptors and threads; memory {memory} KiB and {grown} more");
         assert!(grown <= GROWTH_KIB, "memory grew by {grown} KiB");
+        assert_eq!(storage.map_or(0, |storage| storage.tangled()), 0, "a connection came back in a transaction");
         let log = daemon.log().text();
         assert!(!log.contains("panicked"), "{log}");
     }

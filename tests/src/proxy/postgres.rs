@@ -50,6 +50,7 @@ pub struct PostgresProxy {
 struct Shared {
     aim: Mutex<Option<Aim>>,
     lost: AtomicU64,
+    tangled: AtomicU64,
     sent: Mutex<BTreeMap<u8, u64>>,
 }
 
@@ -86,6 +87,12 @@ impl PostgresProxy {
         self.shared.lost.load(Ordering::SeqCst)
     }
 
+    /// How many transactions were begun inside another one: on a connection that somebody left in the middle of theirs.
+    #[must_use]
+    pub fn tangled(&self) -> u64 {
+        self.shared.tangled.load(Ordering::SeqCst)
+    }
+
     /// How many messages of a type clients have sent, such as `b'Q'` for simple queries.
     #[must_use]
     pub fn sent(&self, kind: u8) -> u64 {
@@ -116,6 +123,10 @@ impl Shared {
     /// Takes the aim: one commit is lost, not two.
     fn take_aim(&self) -> Option<Loss> {
         lock(&self.aim).take().map(|aim| aim.loss)
+    }
+
+    fn note_tangled(&self) {
+        self.tangled.fetch_add(1, Ordering::SeqCst);
     }
 
     fn note_lost(&self) {

@@ -166,6 +166,9 @@ impl Conversation {
         let begins = upper.starts_with("BEGIN") || upper.starts_with("START TRANSACTION");
         let commits = upper.starts_with("COMMIT") || (begins && upper.contains("COMMIT"));
         let ends = commits || (upper.starts_with("ROLLBACK") && !upper.contains(" TO "));
+        if begins && self.in_transaction {
+            self.shared.note_tangled();
+        }
         self.is_aimed_at |= self.shared.is_aimed_at(text);
         let makes_durable = commits || !(self.in_transaction || begins);
         self.in_transaction = (self.in_transaction || begins) && !ends;
