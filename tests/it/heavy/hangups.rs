@@ -21,6 +21,11 @@ use tests::{
 const POOL_OF_ONE: &str = "[database]\nmax_connections = 1\nacquire_timeout = \"2s\"";
 /// Clients at a time.
 const LANES: usize = 16;
+/// How long somebody may stay who has sent a request: about as long as the daemon needs for it.
+const LONGEST_STAY_US: u64 = 8_000;
+/// How long the database takes to say something, to one in ten clients: these hang up in the middle of
+/// transactions.
+const SLOWNESS: Duration = Duration::from_millis(1);
 /// What memory may grow by: sessions that ended are remembered, buffers stay where they were allocated. Twenty thousand
 /// connections that nobody let go of would need ten times as much.
 const GROWTH_KIB: u64 = 32 * 1024;
@@ -109,6 +114,10 @@ impl Guest {
         let mut connection = Raw::connect(self.client.address()).await;
         connection.send(&bytes[..sent]).await;
         connection.hear_some(heard).await;
+        if matches!(point, Point::Sent) {
+            // Not to wait for anything: the daemon is to be anywhere in its work.
+            tokio::time::sleep(Duration::from_micros(self.dice.next() % LONGEST_STAY_US)).await;
+        }
         if self.dice.below(2) == 0 {
             connection.reset();
         }
@@ -209,7 +218,12 @@ on_both! {
         let guests = let_in(guests, 2, true).await;
         let base = until_back_at(&daemon, None).await;
         let memory = resident_kib(daemon.pid());
-        let guests = let_in(guests, figure.div_ceil(LANES), false).await;
+        let delay = |by| storage.iter().for_each(|storage| storage.delay_answers(by));
+        delay(SLOWNESS);
+        let slow = figure.div_ceil(10 * LANES);
+        let guests = let_in(guests, slow, false).await;
+        delay(Duration::ZERO);
+        let guests = let_in(guests, figure.div_ceil(LANES) - slow, false).await;
         until_back_at(&daemon, Some(base)).await;
         assert_pool_is_clean(&daemon).await;
         let_in(guests, 2, true).await;

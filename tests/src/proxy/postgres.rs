@@ -13,6 +13,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -51,6 +52,7 @@ struct Shared {
     aim: Mutex<Option<Aim>>,
     lost: AtomicU64,
     tangled: AtomicU64,
+    answer_delay: Mutex<Duration>,
     sent: Mutex<BTreeMap<u8, u64>>,
 }
 
@@ -79,6 +81,11 @@ impl PostgresProxy {
     /// Loses the next commit of a change in which a statement contains `text`, and only that one.
     pub fn lose(&self, text: &'static str, loss: Loss) {
         *lock(&self.shared.aim) = Some(Aim { text, loss });
+    }
+
+    /// Has the server's answers wait for so long, each time it says something.
+    pub fn delay_answers(&self, by: Duration) {
+        *lock(&self.shared.answer_delay) = by;
     }
 
     /// How many commits were lost.
@@ -163,6 +170,10 @@ async fn relay(mut client: TcpStream, mut server: TcpStream, shared: Arc<Shared>
             }
             read = server.read_buf(&mut from_server.bytes) => {
                 let Ok(1..) = read else { return };
+                let delay = *lock(&shared.answer_delay);
+                if !delay.is_zero() {
+                    tokio::time::sleep(delay).await;
+                }
                 let mut pass = Vec::new();
                 while let Some(message) = from_server.next() {
                     match conversation.heard(message) {
