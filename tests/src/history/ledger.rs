@@ -17,7 +17,7 @@ use std::{
 
 const SEALED: Duration = Duration::from_secs(15);
 /// How long nothing may be written before nothing is taken to be under way.
-const STILL: Duration = Duration::from_millis(250);
+const STILL: Duration = Duration::from_millis(300);
 
 /// Waits until nothing is under way in the database any more: what was cut off has happened by now, or never will.
 ///

@@ -38,6 +38,7 @@ pub struct Family {
     accesses: Vec<String>,
     flight: Option<Option<String>>,
     rotated: Instant,
+    late: bool,
     life: Life,
     /// Whether anything was asked of it since this was last cleared.
     pub touched: bool,
@@ -65,6 +66,7 @@ impl Family {
             accesses: vec![tokens.access.clone()],
             flight: None,
             rotated: Instant::now(),
+            late: false,
             life: Life::Live,
             touched: true,
         }
@@ -112,6 +114,18 @@ impl Family {
         self.flight.as_ref().and_then(Option::as_deref)
     }
 
+    /// Whether it can be used without harm: a call of unknown outcome may still be on its way, and would be a replay if
+    /// it arrived after the successor was used. A key protects from that (R2k).
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.life == Life::Live && !self.late
+    }
+
+    /// Nothing is on its way any more.
+    pub fn nothing_is_late(&mut self) {
+        self.late = false;
+    }
+
     /// Whether the parent of the newest token may be presented without harm.
     #[must_use]
     pub fn may_retry(&self) -> bool {
@@ -153,6 +167,8 @@ impl Family {
     /// When the outcome cannot be true.
     pub fn learn_refresh(&mut self, generation: usize, key: Option<&str>, outcome: &Outcome) {
         self.touched = true;
+        let protected = key.is_some() && (generation == self.last() || key == self.key_of(generation));
+        self.late |= outcome.is_unknown() && !protected;
         match outcome {
             Outcome::Granted(tokens) => self.learn_granted(generation, key, tokens),
             Outcome::Refused(answer) if answer.status == 401 => self.learn_refused(generation, outcome),
@@ -369,7 +385,7 @@ mod tests {
         assert!(believes(unsure), "an end that nobody confirmed may come late");
         let flight = |family: &mut Family| {
             family.learn_refresh(2, Some("k"), &cut());
-            assert_eq!(family.key_in_flight(), Some("k"));
+            assert_eq!((family.key_in_flight(), family.is_usable()), (Some("k"), true));
             family.learn_refresh(2, Some("k"), &granted("t3"));
         };
         assert!(believes(flight), "a cut refresh is asked for again");

@@ -6,7 +6,7 @@ use crate::{
     client::{Call, Client},
     clock::SeededRandom,
     history::{
-        oracle::{Account, Family, Known, Life},
+        oracle::{Account, Family, Known},
         recorder::{Act, Recorder},
     },
     outcome::Outcome,
@@ -104,7 +104,7 @@ impl Person {
 
     fn usable(&self) -> Vec<usize> {
         let families = self.account.families.iter().enumerate();
-        families.filter(|(_, family)| family.life() == Life::Live).map(|(at, _)| at).collect()
+        families.filter(|(_, family)| family.is_usable()).map(|(at, _)| at).collect()
     }
 
     async fn send(&self, act: Act, call: Call) -> Outcome {
@@ -201,6 +201,7 @@ impl Person {
 
     pub(super) async fn logout(&mut self, at: usize) {
         let outcome = self.send(Act::Logout, self.logout_call(at)).await;
+        never_refused(&outcome);
         self.account.families[at].learn_end(&outcome);
     }
 
@@ -214,6 +215,7 @@ impl Person {
         for outcome in granted_first([one, other]) {
             family.learn_refresh(generation, None, &outcome);
         }
+        never_refused(&end);
         family.learn_end(&end);
     }
 
@@ -232,6 +234,7 @@ impl Person {
     async fn revoke(&mut self, at: usize) {
         let subject = json!({ "id": self.family(at).session() });
         let outcome = self.operate(Act::RevokeSession, "/v1/session/revoke", subject).await;
+        never_refused(&outcome);
         self.account.families[at].learn_end(&outcome);
     }
 
@@ -247,6 +250,7 @@ impl Person {
     async fn disable(&mut self) {
         let subject = json!({ "user": self.account.email });
         let outcome = self.operate(Act::Disable, "/v1/user/disable", subject).await;
+        never_refused(&outcome);
         match outcome {
             Outcome::Done => self.account.disabled = Known::Yes,
             Outcome::Unknown(_) => self.account.disabled = Known::Maybe,
@@ -261,16 +265,19 @@ impl Person {
 
     pub(super) async fn enable(&mut self) {
         let subject = json!({ "user": self.account.email });
-        match self.operate(Act::Enable, "/v1/user/enable", subject).await {
-            Outcome::Done => self.account.disabled = Known::No,
-            Outcome::Unknown(_) => self.account.disabled = Known::Maybe,
-            _ => self.account.disabled = Known::Maybe,
-        }
+        let outcome = self.operate(Act::Enable, "/v1/user/enable", subject).await;
+        never_refused(&outcome);
+        self.account.disabled = if outcome.is_done() { Known::No } else { Known::Maybe };
     }
 
     fn any_key(&self) -> Option<String> {
         (self.below(3) == 0).then(|| format!("key-{:016x}", self.random.next()))
     }
+}
+
+/// What always ends well, also when it was done before (R15).
+fn never_refused(outcome: &Outcome) {
+    assert_eq!(outcome.refusal(), None, "{outcome:?}");
 }
 
 fn granted_first<const N: usize>(mut outcomes: [Outcome; N]) -> [Outcome; N] {

@@ -26,6 +26,7 @@ impl Person {
         }
         assert!(!self.account.in_doubt(), "nobody can tell what became of {:?}", self.account);
         for at in 0..self.account.families.len() {
+            self.account.families[at].nothing_is_late();
             if self.family(at).touched {
                 self.settle_family(at).await;
                 self.account.families[at].touched = false;
