@@ -8,7 +8,7 @@ use crate::{
 };
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, HeaderValue, header, request::Parts},
 };
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -69,9 +69,10 @@ fn peer(parts: &Parts) -> IpAddr {
 }
 
 fn address(peer: IpAddr, headers: &HeaderMap, options: &HttpOptions) -> IpAddr {
-    // Bytes that are not ASCII make a hop that is none.
-    let values = headers.get_all(options.client_ip_header.as_str()).iter().map(|value| value.to_str().unwrap_or("?"));
-    let hops: Vec<&str> = values.flat_map(|value| value.split(',')).map(str::trim).collect();
+    let values = headers.get_all(options.client_ip_header.as_str()).iter().map(HeaderValue::as_bytes);
+    let hops = values.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    // Bytes that are no text make a hop that is none; what a proxy appended to them stands on its own.
+    let hops: Vec<&str> = hops.map(|hop| std::str::from_utf8(hop).unwrap_or("?")).collect();
     client_address(peer, &hops, |ip| options.is_trusted(ip))
 }
 
@@ -131,6 +132,21 @@ mod tests {
             ("10.0.0.1", vec!["198.51.100.1:99999"], "10.0.0.1"),
         ] {
             assert_eq!(client_address(ip(peer), &hops, is_proxy), ip(expected), "{peer} {hops:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_spoil_their_own_hop_only() {
+        let options = HttpOptions { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], ..HttpOptions::default() };
+        for (sent, expected) in [
+            (&b"\x89, 198.51.100.1"[..], "198.51.100.1"),
+            (b"1.2.3.4, \xc3\xa9, 198.51.100.1, 10.0.0.2", "198.51.100.1"),
+            (b"198.51.100.1, \x89", "10.0.0.1"),
+            ("\u{a0}198.51.100.1".as_bytes(), "10.0.0.1"),
+        ] {
+            let value = HeaderValue::from_bytes(sent).unwrap();
+            let headers = HeaderMap::from_iter([(header::HeaderName::from_static("x-forwarded-for"), value)]);
+            assert_eq!(address(ip("10.0.0.1"), &headers, &options), ip(expected), "{}", sent.escape_ascii());
         }
     }
 
