@@ -4,7 +4,7 @@
 //! `slots`, a `gate` that checks heads and deadlines, hyper for HTTP/1.1, and the router.
 
 mod gate;
-mod head;
+pub mod head;
 mod slots;
 #[cfg(test)]
 mod tests;

@@ -59,7 +59,7 @@ fn note(bearer: &Bearer) {
 ///
 /// # Errors
 /// 400 for two headers, for bytes that are not ASCII, and for anything but one space between scheme and token.
-fn token(headers: &HeaderMap) -> Result<Option<Secret>, ApiError> {
+pub(super) fn token(headers: &HeaderMap) -> Result<Option<Secret>, ApiError> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {

@@ -6,7 +6,7 @@ use crate::{
 };
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderName, request::Parts},
+    http::{HeaderMap, HeaderName, request::Parts},
 };
 
 const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
@@ -18,13 +18,21 @@ impl FromRequestParts<HttpState> for GivenKey {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &HttpState) -> Result<Self, ApiError> {
-        let mut values = parts.headers.get_all(HEADER).iter();
-        let Some(value) = values.next() else { return Ok(Self(None)) };
-        let key = value.to_str().ok().and_then(|text| IdempotencyKey::parse(text).ok());
-        match (key, values.next()) {
-            (Some(key), None) => Ok(Self(Some(key))),
-            _ => Err(ApiError::malformed("Give one Idempotency-Key of 16 to 128 visible ASCII characters.")),
-        }
+        given(&parts.headers).map(Self)
+    }
+}
+
+/// The key of these headers.
+///
+/// # Errors
+/// 400 for two headers and for a text that is no key.
+pub(super) fn given(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiError> {
+    let mut values = headers.get_all(HEADER).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let key = value.to_str().ok().and_then(|text| IdempotencyKey::parse(text).ok());
+    match (key, values.next()) {
+        (Some(key), None) => Ok(Some(key)),
+        _ => Err(ApiError::malformed("Give one Idempotency-Key of 16 to 128 visible ASCII characters.")),
     }
 }
 

@@ -27,6 +27,7 @@ mod logout;
 mod openapi;
 mod password;
 mod query;
+pub mod reading;
 mod refresh;
 mod register;
 mod request_id;

@@ -3,13 +3,22 @@
 use crate::http::error::ApiError;
 use axum::{
     extract::{FromRequestParts, Query},
-    http::request::Parts,
+    http::{Uri, request::Parts},
 };
 
 /// The parameters of a request.
 pub(crate) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
+    /// The parameters of a target.
+    ///
+    /// # Errors
+    /// 400 when they cannot be read.
+    pub(crate) fn of(uri: &Uri) -> Result<Self, ApiError> {
+        let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri);
+        pairs.map(|Query(pairs)| Self(pairs)).map_err(|_| ApiError::malformed("The query cannot be read."))
+    }
+
     /// The value of a parameter.
     ///
     /// # Errors
@@ -28,7 +37,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let pairs = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
-        pairs.map(|Query(pairs)| Self(pairs)).map_err(|_| ApiError::malformed("The query cannot be read."))
+        Self::of(&parts.uri)
     }
 }

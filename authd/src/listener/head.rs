@@ -14,7 +14,7 @@ const FIELDS_MAX: usize = 100;
 
 /// How the end of a request's body is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
+pub enum Framing {
     /// So many bytes follow.
     Length(u64),
     /// Chunks follow; only hyper knows where they end.
@@ -23,7 +23,7 @@ pub(super) enum Framing {
 
 /// Why a head is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub enum Refusal {
     /// 400.
     Malformed,
     /// 405, for methods that no route has.
@@ -38,7 +38,7 @@ pub(super) enum Refusal {
 
 /// What is known about the bytes read so far.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub enum Progress {
     /// The head has not ended.
     Partial,
     /// The first `length` bytes are a good head.
@@ -54,7 +54,7 @@ pub(super) enum Progress {
 
 /// Looks at a head as it arrives; every byte is looked at once, however slowly it comes.
 #[derive(Default)]
-pub(super) struct HeadScan {
+pub struct HeadScan {
     seen: usize,
     line_start: usize,
     lines: usize,
@@ -64,7 +64,7 @@ pub(super) struct HeadScan {
 
 impl HeadScan {
     /// Continues with `bytes`, of which the earlier ones are as they were in the last call.
-    pub(super) fn advance(&mut self, bytes: &[u8]) -> Progress {
+    pub fn advance(&mut self, bytes: &[u8]) -> Progress {
         let mut previous = self.seen.checked_sub(1).and_then(|before| bytes.get(before)).copied();
         for byte in bytes.iter().copied().skip(self.seen) {
             self.seen += 1;

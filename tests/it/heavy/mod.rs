@@ -2,6 +2,7 @@
 //! with `tests/run --soak`.
 
 mod commits;
+mod fuzz;
 mod hangups;
 mod keys;
 mod kills;
