@@ -170,7 +170,7 @@ fn of_tokens_signed_with_the_right_key_only_those_of_authd_s_own_form_are_accept
             };
         };
         let exp = own_form(header, said, &key)?;
-        must(exp == token.claims.expires_s && exp * 1_000 > NOW_MS, "a token works after its end")?;
+        must(exp == token.claims.expires_s && exp.saturating_mul(1_000) > NOW_MS, "a token works after its end")?;
         Ok(Reading::Taken)
     });
 }
