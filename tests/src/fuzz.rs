@@ -4,6 +4,7 @@
 
 use crate::scale;
 use std::{
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},
 };
@@ -21,6 +22,10 @@ const LONGEST: usize = 64 * 1024;
 /// Unicode that readers stumble over, beside the words of the target's own.
 const AWKWARD: [&str; 14] =
     ["\0", "\r\n", "\t", "\u{7f}", "\u{85}", "\u{301}", "\u{202e}", "\u{feff}", "ß", "İ", "ﬁ", "Ａ", "😀", "\u{fffd}"];
+
+/// Numbers that readers stumble over.
+const NUMBERS: [&str; 12] =
+    ["0", "1", "2", "7", "00", "60", "255", "65536", "4294967296", "9223372036854775807", "9223372036854775808", "1e9"];
 
 /// What a reader did with an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +60,7 @@ impl Target<'_> {
         let mut chance = Chance::new(scale::seed() ^ salt);
         let mut corpus: Vec<Vec<u8>> = self.seeds.iter().map(|seed| seed.as_bytes().to_vec()).collect();
         let end = Instant::now() + time(self.full_ms);
+        let longest = 2 * corpus.iter().map(Vec::len).max().unwrap_or_default();
         let (mut taken, mut refused) = (0_u64, 0_u64);
         while Instant::now() < end {
             let input = if taken + refused < self.seeds.len() as u64 {
@@ -66,6 +72,10 @@ impl Target<'_> {
                 Ok(Reading::Refused) => refused += 1,
                 Ok(Reading::Taken) => {
                     taken += 1;
+                    // Where the rest of an input does not matter, the corpus would be nothing but rests.
+                    if input.len() > longest {
+                        continue;
+                    }
                     if corpus.len() < KEPT {
                         corpus.push(input);
                     } else {
@@ -99,7 +109,7 @@ impl Target<'_> {
     fn change(&self, input: &mut Vec<u8>, corpus: &[Vec<u8>], chance: &mut Chance) {
         let at = chance.below(input.len() + 1);
         let to = at + chance.below((input.len() - at).min(32) + 1);
-        match chance.below(10) {
+        match chance.below(13) {
             0 => input.get_mut(at).into_iter().for_each(|byte| *byte ^= 1 << chance.below(8)),
             1 => input.get_mut(at).into_iter().for_each(|byte| *byte = chance.byte()),
             2 => drop(input.drain(at..to)),
@@ -121,9 +131,34 @@ impl Target<'_> {
                 drop(input.splice(at..to, other[from..until].iter().copied()));
             }
             8 => input[at..to].iter_mut().for_each(|byte| *byte ^= if byte.is_ascii_alphabetic() { 0x20 } else { 0 }),
-            _ => input[at..to].reverse(),
+            9 => input[at..to].reverse(),
+            10 => {
+                let copied = parts(input, |byte| byte == b'\n');
+                let line = input[chance.pick(&copied).clone()].to_vec();
+                let to = chance.pick(&copied).start;
+                drop(input.splice(to..to, line));
+            }
+            11 => {
+                let digits = (0..input.len()).filter(|at| input[*at].is_ascii_digit()).collect::<Vec<usize>>();
+                let from = if digits.is_empty() { at } else { *chance.pick(&digits) };
+                let until = (from..input.len()).find(|at| !input[*at].is_ascii_digit()).unwrap_or(input.len());
+                drop(input.splice(from..until, chance.pick(&NUMBERS).bytes()));
+            }
+            _ if self.words.is_empty() => {}
+            _ => {
+                let at = chance.pick(&parts(input, |byte| !byte.is_ascii_alphanumeric())).start;
+                drop(input.splice(at..at, chance.pick(self.words).bytes()));
+            }
         }
     }
+}
+
+/// The parts that end behind each byte that `ends` one; at least one part.
+fn parts(input: &[u8], ends: impl Fn(u8) -> bool) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let ends = (1..=input.len()).filter(|end| *end == input.len() || ends(input[*end - 1]));
+    let parts: Vec<Range<usize>> = ends.map(|end| std::mem::replace(&mut start, end)..end).collect();
+    if parts.is_empty() { vec![0..0] } else { parts }
 }
 
 fn time(full_ms: usize) -> Duration {
