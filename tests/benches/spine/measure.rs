@@ -2,6 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+/// Ratios of rounds that are further apart than this say that something else ran on the machine.
+const UNSTEADY: f64 = 1.3;
+
 /// One measurement of one load.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sample {
@@ -54,7 +57,18 @@ impl Series {
 
     /// The median of the ratios of rounds that followed each other.
     pub(crate) fn ratio_to(&self, limit: &Self) -> f64 {
-        median(self.0.iter().zip(&limit.0).map(|(ours, theirs)| ours.rate / theirs.rate))
+        median(self.ratios_to(limit))
+    }
+
+    /// The least and the greatest of these ratios, when they are too far apart to trust the median.
+    pub(crate) fn unsteady(&self, limit: &Self) -> Option<(f64, f64)> {
+        let least = self.ratios_to(limit).fold(f64::INFINITY, f64::min);
+        let most = self.ratios_to(limit).fold(0.0, f64::max);
+        (most > least * UNSTEADY).then_some((least, most))
+    }
+
+    fn ratios_to(&self, limit: &Self) -> impl Iterator<Item = f64> {
+        self.0.iter().zip(&limit.0).map(|(ours, theirs)| ours.rate / theirs.rate)
     }
 
     /// Times of all rounds together.
@@ -87,7 +101,7 @@ pub(crate) fn median(all: impl Iterator<Item = f64>) -> f64 {
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
     match (sorted.get(middle.wrapping_sub(1)), sorted.get(middle)) {
-        (Some(below), Some(above)) if sorted.len() % 2 == 0 => (below + above) / 2.0,
+        (Some(below), Some(above)) if sorted.len().is_multiple_of(2) => (below + above) / 2.0,
         (_, Some(middle)) => *middle,
         _ => f64::NAN,
     }

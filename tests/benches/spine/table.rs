@@ -76,6 +76,8 @@ impl Row {
         let mut row = Self::figures(what, Figure::Rate(series.rate()), limit_is, Figure::Rate(limit.rate()));
         row.ratio = series.ratio_to(limit);
         row.times = Some(series.times());
+        let rounds = series.unsteady(limit);
+        row.notes.extend(rounds.map(|(least, most)| format!("unsteady: from {least:.2} to {most:.2} in the rounds")));
         row.notes.extend(series.refusals());
         row.notes.extend(limit.refusals().map(|refusals| format!("the limit: {refusals}")));
         row

@@ -30,7 +30,7 @@ impl Caller for Rotator {
     async fn call(&mut self) -> Outcome {
         let (done, committed) = oneshot::channel();
         let family = self.family.take().expect("the writer gives it back");
-        self.writer.send(Change { family, done }).await.ok().expect("the writer runs");
+        self.writer.send(Change { family, done }).await.expect("the writer runs");
         self.family = Some(committed.await.expect("the writer runs"));
         Outcome::Good
     }
