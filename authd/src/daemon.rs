@@ -19,7 +19,7 @@ use crate::{
         hex::hex,
         store_error::StoreError,
     },
-    http::{self, HttpState, LiveOptions},
+    http::{self, HttpParts, LiveOptions},
     limit::memory::MemoryLimiter,
     store,
 };
@@ -153,7 +153,7 @@ impl Daemon {
     /// The public API.
     pub fn router(&self) -> axum::Router {
         let parts = &self.auth.parts;
-        http::router(HttpState {
+        http::router(HttpParts {
             auth: self.auth.clone(),
             options: self.http.clone(),
             ready: Arc::new(Health(self.auth.clone())),

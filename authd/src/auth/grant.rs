@@ -13,6 +13,7 @@ use crate::domain::{
     token::{Handle, RefreshToken, issue},
 };
 use shared::id::{SessionId, UserId};
+use std::sync::Arc;
 
 /// What a login, a registration or a refresh gives.
 #[derive(Debug, Clone)]
@@ -39,7 +40,7 @@ pub struct Bearer {
     /// The session.
     pub session: SessionId,
     /// What the token says.
-    pub claims: AccessClaims,
+    pub claims: Arc<AccessClaims>,
 }
 
 /// The session facts that tokens are made from.

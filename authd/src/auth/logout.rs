@@ -110,7 +110,7 @@ impl Auth {
             Err(TokenRefusal::Expired(verified)) => (*verified, false),
             Err(TokenRefusal::Invalid) => return Err(Refusal::TokenInvalid),
         };
-        let (session, account) = (verified.claims.session, verified.claims.account);
+        let (session, account) = (verified.claims.session.clone(), verified.claims.account.clone());
         if !fresh || scope == LogoutScope::Current {
             return Ok(Some(Holder { session, account, is_live: false }));
         }

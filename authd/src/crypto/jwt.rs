@@ -88,7 +88,7 @@ impl JwtSigner {
             return None;
         }
         let not_before_s = wire.nbf;
-        Some(Accepted { token: VerifiedToken { claims: wire.into_claims()?, key: key.id.clone() }, not_before_s })
+        Some(Accepted { token: VerifiedToken { claims: Arc::new(wire.into_claims()?) }, not_before_s })
     }
 
     /// The times, asked at every use.

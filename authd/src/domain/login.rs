@@ -2,6 +2,7 @@
 
 use crate::domain::{key::SigningKey, rotation::Sealed, secret::Secret, store_error::StoreError, token::TokenMac};
 use shared::id::{KeyId, SessionId, UserId};
+use std::sync::Arc;
 
 /// Claims of an access token (RFC 9068 §2.2); times in Unix seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,9 +29,7 @@ pub struct AccessClaims {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedToken {
     /// What it says.
-    pub claims: AccessClaims,
-    /// Which key signed it.
-    pub key: KeyId,
+    pub claims: Arc<AccessClaims>,
 }
 
 /// Why an access token does not work.

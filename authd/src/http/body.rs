@@ -1,12 +1,10 @@
 //! Reads the request body before the route runs: bounded in size and in time, whatever the route does with it.
 
-use crate::http::{error::ApiError, state::HttpState};
+use crate::http::error::ApiError;
 use axum::{
     body::{Body, Bytes},
-    extract::{Request, State},
+    extract::Request,
     http::{Method, header},
-    middleware::Next,
-    response::{IntoResponse, Response},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use shared::error::ErrorCode;
@@ -15,20 +13,18 @@ use std::time::Duration;
 /// How long a client may take to send a body: less than the listener lets it, so that it is told why.
 const DEADLINE: Duration = Duration::from_secs(8);
 
-/// The layer. Methods without a meaning for a body leave it unread; hyper then closes the connection.
-pub(crate) async fn read_body(State(state): State<HttpState>, request: Request, next: Next) -> Response {
+/// The request with its body read. Methods without a meaning for a body leave it unread; hyper then closes the
+/// connection.
+pub(super) async fn read_body(request: Request, limit: usize) -> Result<Request, ApiError> {
     if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::CONNECT) {
-        return next.run(request).await;
+        return Ok(request);
     }
-    let limit = state.options.current().body_limit;
     let (parts, body) = request.into_parts();
     if announces_more_than(limit, parts.headers.get(header::CONTENT_LENGTH)) {
-        return too_large().into_response();
+        return Err(too_large());
     }
-    match collect(body, limit).await {
-        Ok(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
-        Err(error) => error.into_response(),
-    }
+    let bytes = collect(body, limit).await?;
+    Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
 fn announces_more_than(limit: usize, length: Option<&axum::http::HeaderValue>) -> bool {

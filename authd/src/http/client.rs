@@ -7,7 +7,7 @@ use crate::{
     listener::Peer,
 };
 use axum::{
-    extract::FromRequestParts,
+    extract::{FromRequestParts, Request},
     http::{HeaderMap, HeaderValue, header, request::Parts},
 };
 use std::{
@@ -29,13 +29,14 @@ pub(crate) struct Client {
 
 impl Client {
     /// Reads the client out of a request's head.
-    pub(crate) fn of(parts: &Parts, options: &HttpOptions, random: &dyn Random) -> Self {
-        let peer = peer(parts);
-        let given = request_id::given(&parts.headers);
+    pub(crate) fn of(request: &Request, options: &HttpOptions, random: &dyn Random) -> Self {
+        let headers = request.headers();
+        let peer = peer(request);
+        let given = request_id::given(headers);
         let (taken, foreign) = if options.is_trusted(peer) { (given, None) } else { (None, given) };
-        let agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         Self {
-            ip: address(peer, &parts.headers, options),
+            ip: address(peer, headers, options),
             request_id: taken.map_or_else(|| request_id::generate(random), str::to_owned).into(),
             foreign_request_id: foreign.map(str::to_owned),
             device: agent.and_then(device::summary),
@@ -63,8 +64,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Client {
 }
 
 /// The other end of the connection; the accept loop inserts it.
-fn peer(parts: &Parts) -> IpAddr {
-    let connection = parts.extensions.get::<Peer>();
+fn peer(request: &Request) -> IpAddr {
+    let connection = request.extensions().get::<Peer>();
     connection.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Peer(peer)| peer.ip().to_canonical())
 }
 

@@ -1,11 +1,10 @@
 //! CORS (Fetch §3.3) with an exact allow-list, empty by default. Other origins are served without its headers, and
 //! an `OPTIONS` that is no preflight of an allowed origin is a wrong method like any other.
 
-use crate::http::state::{HttpOptions, HttpState};
+use crate::http::state::HttpOptions;
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 
@@ -16,23 +15,52 @@ const EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, retry-after
 const MAX_AGE_S: HeaderValue = HeaderValue::from_static("600");
 const VARY: (HeaderName, HeaderValue) = (header::VARY, HeaderValue::from_static("origin"));
 
-/// The layer.
-pub(crate) async fn cors(State(state): State<HttpState>, request: Request, next: Next) -> Response {
-    let options = state.options.current();
-    if options.cors_origins.is_empty() {
-        return next.run(request).await;
+/// What a request's origin may see of its answer.
+pub(super) enum Cors {
+    /// Nobody may call from another origin.
+    Off,
+    /// This origin may not, or there is none.
+    Foreign,
+    /// This origin may.
+    Allowed {
+        /// The header of the request.
+        origin: HeaderValue,
+        /// It only asks whether it may.
+        preflight: bool,
+    },
+}
+
+impl Cors {
+    /// Looks at a request.
+    pub(super) fn of(request: &Request, options: &HttpOptions) -> Self {
+        if options.cors_origins.is_empty() {
+            return Self::Off;
+        }
+        match allowed_origin(request.headers(), options) {
+            Some(origin) => Self::Allowed { origin, preflight: is_preflight(request) },
+            None => Self::Foreign,
+        }
     }
-    let Some(origin) = allowed_origin(request.headers(), &options) else {
-        let mut response = next.run(request).await;
-        response.headers_mut().extend([VARY]);
-        return response;
-    };
-    let mut response = if is_preflight(&request) { preflight() } else { next.run(request).await };
-    let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
-    headers.append(VARY.0, VARY.1);
-    response
+
+    /// The whole answer to a question.
+    pub(super) fn preflight(&self) -> Option<Response> {
+        matches!(self, Self::Allowed { preflight: true, .. }).then(preflight)
+    }
+
+    /// Adds the headers.
+    pub(super) fn finish(self, mut response: Response) -> Response {
+        let headers = response.headers_mut();
+        match self {
+            Self::Off => return response,
+            Self::Foreign => {}
+            Self::Allowed { origin, .. } => {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+                headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+            }
+        }
+        headers.append(VARY.0, VARY.1);
+        response
+    }
 }
 
 fn allowed_origin(headers: &HeaderMap, options: &HttpOptions) -> Option<HeaderValue> {

@@ -1,7 +1,9 @@
 //! What surrounds every route: the log line, problem documents, headers of every answer, panics and time budgets.
 
 use crate::http::{
+    body::read_body,
     client::Client,
+    cors::Cors,
     error::ApiError,
     request_id,
     state::{HttpOptions, HttpState},
@@ -15,7 +17,7 @@ use axum::{
 };
 use shared::error::ErrorCode;
 use std::{any::Any, time::Duration};
-use tracing::{Instrument, field::Empty};
+use tracing::{Instrument, Span, field::Empty};
 
 /// For answers that may be kept, but must be asked for again.
 pub(crate) const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache");
@@ -39,31 +41,60 @@ const SELF: [&str; 3] = ["/health", "/health/ready", "/api/openapi.json"];
 /// Routes that machines ask all the time; their successes are not worth a line each.
 const FREQUENT: [&str; 4] = ["/api/auth/verify", "/.well-known/jwks.json", "/health", "/health/ready"];
 
-/// The outermost layer. The log knows the route's template, never the path or the query: both can carry secrets.
-pub(crate) async fn observe(State(state): State<HttpState>, request: Request, next: Next) -> Response {
+/// The one layer. The log knows the route's template, never the path or the query: both can carry secrets.
+pub(crate) async fn surround(State(state): State<HttpState>, mut request: Request, next: Next) -> Response {
     let options = state.options.current();
-    let (mut parts, body) = request.into_parts();
-    let client = Client::of(&parts, &options, state.random.as_ref());
-    let method = parts.method.clone();
-    let route = parts.extensions.get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
-    let span = tracing::info_span!(
+    let client = Client::of(&request, &options, state.random.as_ref());
+    let method = request.method().clone();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("-", MatchedPath::as_str);
+    let trace_id = request_id::trace_id(request.headers()).map(str::to_owned);
+    let begin = || span(&client, trace_id.as_deref());
+    // Nothing is logged of most frequent requests; those that fail get their span below.
+    let is_quiet = FREQUENT.contains(&route) && !tracing::enabled!(tracing::Level::DEBUG);
+    let span = if is_quiet { Span::none() } else { begin() };
+    request.extensions_mut().insert(client.clone());
+    let started_ms = state.clock.monotonic_ms();
+    let response = answer(&state, &options, request, next).instrument(span.clone()).await;
+    let took_ms = state.clock.monotonic_ms().saturating_sub(started_ms);
+    let (mut response, refused) = write_problem(response, &client.request_id);
+    let status = response.status().as_u16();
+    if !is_quiet || status >= 400 {
+        let line = Line { method: &method, route, status, took_ms, refused };
+        if is_quiet { begin() } else { span }.in_scope(|| line.log());
+    }
+    finish(response.headers_mut(), &client.request_id);
+    response
+}
+
+/// Between the log line and the route.
+async fn answer(state: &HttpState, options: &HttpOptions, request: Request, next: Next) -> Response {
+    let cors = Cors::of(&request, options);
+    let response = match cors.preflight() {
+        Some(preflight) => preflight,
+        None => admit(state, options, request, next).await.unwrap_or_else(IntoResponse::into_response),
+    };
+    cors.finish(response)
+}
+
+async fn admit(state: &HttpState, options: &HttpOptions, request: Request, next: Next) -> Result<Response, ApiError> {
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("", MatchedPath::as_str);
+    lockdown(state, route)?;
+    let request = read_body(request, options.body_limit).await?;
+    tokio::time::timeout(budget_of(route, options), next.run(request)).await.map_err(|_| ApiError::overloaded())
+}
+
+fn span(client: &Client, trace_id: Option<&str>) -> Span {
+    tracing::info_span!(
         "request",
         request_id = %client.request_id,
         client_ip = %client.ip,
         client_request_id = client.foreign_request_id.as_deref(),
-        trace_id = request_id::trace_id(&parts.headers),
+        trace_id,
         user_id = Empty,
         session_id = Empty,
-    );
-    parts.extensions.insert(client.clone());
-    let started_ms = state.clock.monotonic_ms();
-    let response = next.run(Request::from_parts(parts, body)).instrument(span.clone()).await;
-    let took_ms = state.clock.monotonic_ms().saturating_sub(started_ms);
-    let (mut response, refused) = write_problem(response, &client.request_id);
-    let line = Line { method: &method, route: &route, status: response.status().as_u16(), took_ms, refused };
-    span.in_scope(|| line.log());
-    finish(response.headers_mut(), &client.request_id);
-    response
+    )
 }
 
 /// Writes the document of a refusal into the answer that carries it.
@@ -104,7 +135,7 @@ impl Line<'_> {
         // A method can be any token of any length.
         let method = if method.as_str().len() <= 16 { method.as_str() } else { "-" };
         let shown = code.map(|code| format!(" {code}")).unwrap_or_default();
-        let text = format!("{method} {route} {status}{shown} in {took_ms} ms");
+        let text = format_args!("{method} {route} {status}{shown} in {took_ms} ms");
         match *status {
             500 => tracing::error!(method, route, status, took_ms, code, cause, "{text}"),
             501.. => tracing::warn!(method, route, status, took_ms, code, cause, "{text}"),
@@ -116,25 +147,15 @@ impl Line<'_> {
     }
 }
 
-/// Ends a route that takes too long. What it has handed to storage runs to its end; the client may repeat.
-pub(crate) async fn budget(State(state): State<HttpState>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>();
-    let budget = budget_of(route.map_or("", MatchedPath::as_str), &state.options.current());
-    match tokio::time::timeout(budget, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => ApiError::overloaded().into_response(),
-    }
-}
-
 /// Refuses everything but what tells about the daemon itself while a restored database is not accepted (R13).
-pub(crate) async fn lockdown(State(state): State<HttpState>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+fn lockdown(state: &HttpState, route: &str) -> Result<(), ApiError> {
     if state.auth.is_locked_down() && !SELF.contains(&route) {
-        return ApiError::unavailable("locked down: the database is older than what was seen before").into_response();
+        return Err(ApiError::unavailable("locked down: the database is older than what was seen before"));
     }
-    next.run(request).await
+    Ok(())
 }
 
+/// When a route takes too long. What it has handed to storage runs to its end; the client may repeat.
 fn budget_of(route: &str, options: &HttpOptions) -> Duration {
     let budget_ms = if HASHING.contains(&route) { options.login_budget_ms } else { options.other_budget_ms };
     Duration::from_millis(budget_ms)
@@ -167,7 +188,7 @@ mod tests {
     use super::*;
     use crate::auth::Anchor;
     use crate::http::{
-        LiveOptions, Part, ReadyCheck,
+        HttpParts, LiveOptions, Part, ReadyCheck,
         testing::{self, get, json, send},
     };
     use std::sync::Arc;
@@ -271,7 +292,7 @@ mod tests {
     #[tokio::test]
     async fn a_route_that_takes_too_long_is_overloaded() {
         let options = Arc::new(LiveOptions::new(HttpOptions { other_budget_ms: 0, ..HttpOptions::default() }));
-        let router = crate::http::router(HttpState { options, ready: Arc::new(Never), ..testing::state() });
+        let router = crate::http::router(HttpParts { options, ready: Arc::new(Never), ..testing::state() });
         let answer = get(&router, "/health/ready").await;
         assert_eq!((answer.status, answer.code()), (503, "OVERLOADED".to_owned()));
         assert_eq!(answer.header("retry-after"), Some("1"));

@@ -1,12 +1,13 @@
 //! Public HTTP API: the route table, and what surrounds every route.
 //!
 //! ```text
+//!   surround  all of this, in one layer: each layer of a router costs every request allocations
 //!   observe   request id, client, span, log line, problem documents, headers of every answer
 //!   cors      exact allow-list
-//!   panics    500 INTERNAL
 //!   lockdown  503 while a restored database is not accepted
 //!   body      bounded in size and time, read before the route runs
 //!   budget    503 OVERLOADED when the route takes too long
+//!   panics    500 INTERNAL
 //!   route     extractors in the handler's signature, one file a surface
 //! ```
 
@@ -39,9 +40,10 @@ mod tokens;
 mod user;
 mod verify;
 
-pub use state::{HttpOptions, HttpState, LiveOptions, Part, PartState, ReadyCheck};
+pub use state::{HttpOptions, HttpParts, LiveOptions, Part, PartState, ReadyCheck};
 
-use axum::{Extension, Router, middleware};
+use axum::{Router, middleware};
+use state::HttpState;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -67,18 +69,14 @@ fn table() -> OpenApiRouter<HttpState> {
 
 /// The public API as one service. The accept loop inserts the peer's address into every request as
 /// [`crate::listener::Peer`].
-pub fn router(state: HttpState) -> Router {
-    let (routes, api) = table().split_for_parts();
+pub fn router(parts: HttpParts) -> Router {
+    let state = HttpState::new(parts);
+    let (routes, _) = table().split_for_parts();
     routes
         .fallback(layers::not_found)
         .method_not_allowed_fallback(layers::method_not_allowed)
-        .layer(Extension(openapi::Document::new(&openapi::complete(api))))
-        .layer(middleware::from_fn_with_state(state.clone(), layers::budget))
-        .layer(middleware::from_fn_with_state(state.clone(), body::read_body))
-        .layer(middleware::from_fn_with_state(state.clone(), layers::lockdown))
         .layer(CatchPanicLayer::custom(layers::panicked))
-        .layer(middleware::from_fn_with_state(state.clone(), cors::cors))
-        .layer(middleware::from_fn_with_state(state.clone(), layers::observe))
+        .layer(middleware::from_fn_with_state(state.clone(), layers::surround))
         .with_state(state)
 }
 

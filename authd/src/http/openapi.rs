@@ -2,14 +2,16 @@
 
 use crate::http::json;
 use axum::{
-    Extension,
     body::Bytes,
     http::header,
     response::{IntoResponse, Response},
 };
 use serde_json::Value;
 use shared::error::{ErrorCode, FieldError, Problem};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -98,17 +100,6 @@ pub(crate) fn head() -> OpenApi {
         .description(Some("Logins, rotating refresh tokens and sessions."))
         .build();
     OpenApiBuilder::new().info(info).components(Some(components)).build()
-}
-
-/// The document as it is served.
-#[derive(Debug, Clone)]
-pub(crate) struct Document(Bytes);
-
-impl Document {
-    /// Writes a document as JSON.
-    pub(crate) fn new(document: &Value) -> Self {
-        Self(Bytes::from(document.to_string()))
-    }
 }
 
 /// The whole document, from what the routes say.
@@ -206,7 +197,9 @@ refusals!(OpenapiRefusals: ANY);
         OpenapiRefusals,
     ),
 )]
-pub(super) async fn openapi(Extension(Document(text)): Extension<Document>) -> Response {
+pub(super) async fn openapi() -> Response {
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(super::openapi_document().to_string()));
+    let text = DOCUMENT.clone();
     ([(header::CONTENT_TYPE, json::MEDIA_TYPE), (header::CACHE_CONTROL, super::layers::REVALIDATE)], text)
         .into_response()
 }

@@ -74,10 +74,10 @@ pub fn body(of: BodyOf, bytes: &[u8]) -> Result<(), Problem> {
 /// Who calls, as far as peer and headers tell.
 #[must_use]
 pub fn caller(peer: SocketAddr, headers: &HeaderMap, options: &HttpOptions, random: &dyn Random) -> Caller {
-    let mut request = Request::new(());
+    let mut request = Request::new(axum::body::Body::empty());
     *request.headers_mut() = headers.clone();
     request.extensions_mut().insert(Peer(peer));
-    Client::of(&request.into_parts().0, options, random).caller()
+    Client::of(&request, options, random).caller()
 }
 
 /// The access token of the `Authorization` header.

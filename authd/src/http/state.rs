@@ -10,9 +10,26 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-/// What the router is built with; cheap to clone.
+/// What the handlers see: one shared [`HttpParts`], cloned for every layer of every request.
 #[derive(Clone)]
-pub struct HttpState {
+pub(crate) struct HttpState(Arc<HttpParts>);
+
+impl HttpState {
+    pub(crate) fn new(parts: HttpParts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl std::ops::Deref for HttpState {
+    type Target = HttpParts;
+
+    fn deref(&self) -> &HttpParts {
+        &self.0
+    }
+}
+
+/// What the router is built with.
+pub struct HttpParts {
     /// The use cases.
     pub auth: Arc<Auth>,
     /// Options, replaced by a reload.

@@ -21,7 +21,7 @@ use crate::{
         store_error::StoreError,
         token::{Handle, MAC_LEN, TokenHash, TokenMac},
     },
-    http::{HttpOptions, HttpState, LiveOptions, Part, PartState, ReadyCheck, router as build},
+    http::{HttpOptions, HttpParts, LiveOptions, Part, PartState, ReadyCheck, router as build},
     listener::Peer,
 };
 use async_trait::async_trait;
@@ -90,12 +90,12 @@ pub(super) fn router() -> Router {
 }
 
 pub(super) fn router_with(options: HttpOptions) -> Router {
-    build(HttpState { options: Arc::new(LiveOptions::new(options)), ..state() })
+    build(HttpParts { options: Arc::new(LiveOptions::new(options)), ..state() })
 }
 
-pub(super) fn state() -> HttpState {
+pub(super) fn state() -> HttpParts {
     let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
-    HttpState {
+    HttpParts {
         auth: Arc::new(auth()),
         options: Arc::new(LiveOptions::new(HttpOptions { trusted_proxies, ..HttpOptions::default() })),
         ready: Arc::new(Down),
@@ -398,7 +398,7 @@ impl TokenSigner for Down {
             amr: vec!["pwd".to_owned()],
             acr: "1".to_owned(),
         };
-        let verified = VerifiedToken { claims, key: KeyId::new(0, [3; 10]) };
+        let verified = VerifiedToken { claims: Arc::new(claims) };
         match token {
             "good" => Ok(verified),
             "expired" => Err(TokenRefusal::Expired(Box::new(verified))),

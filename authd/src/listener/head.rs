@@ -203,8 +203,25 @@ fn is_host(value: &[u8]) -> bool {
     value.len() <= 300 && value.iter().copied().all(allowed)
 }
 
+/// The characters of `token` (RFC 9110 §5.6.2), one entry a byte: every byte of every name is looked up.
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"!#$%&'*+-.^_`|~";
+    let mut at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    TOKEN.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
 fn is_forbidden(byte: u8) -> bool {

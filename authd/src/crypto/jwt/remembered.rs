@@ -86,7 +86,7 @@ impl Halves {
 mod tests {
     use super::*;
     use crate::domain::login::AccessClaims;
-    use shared::id::{KeyId, SessionId, UserId};
+    use shared::id::{SessionId, UserId};
 
     fn accepted() -> Arc<Accepted> {
         let claims = AccessClaims {
@@ -99,7 +99,7 @@ mod tests {
             amr: Vec::new(),
             acr: String::new(),
         };
-        Arc::new(Accepted { token: VerifiedToken { claims, key: KeyId::new(0, [0; 10]) }, not_before_s: None })
+        Arc::new(Accepted { token: VerifiedToken { claims: Arc::new(claims) }, not_before_s: None })
     }
 
     fn hash(number: u32) -> [u8; 32] {
