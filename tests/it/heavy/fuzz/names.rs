@@ -69,6 +69,7 @@ fn a_user_name_is_plain_ascii_without_case() {
             let canonical = name.canonical();
             let again = Username::parse(canonical).map_err(|_| "the canonical form is refused")?;
             must(again.canonical() == canonical, "the canonical form has another")?;
+            must(canonical == text.to_ascii_lowercase(), "a form that is not the name without case")?;
             must((3..=50).contains(&canonical.len()) && canonical.is_ascii(), "a form that no user name has")?;
             must(!canonical.contains('@'), "a user name that looks like an address")?;
             Ok(reading(&parsed))

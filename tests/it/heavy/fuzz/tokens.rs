@@ -139,6 +139,9 @@ fn of_tokens_signed_with_the_right_key_only_those_of_authd_s_own_form_are_accept
     .to_string();
     let seed = format!("{header}\n{said}");
     let listed = seed.replace("\"authd\"", "[\"authd\"]");
+    // Not accepted, and worth starting from.
+    let wide = seed.replace("\"authd\"", "[\"authd\",\"x\"]");
+    let twice = seed.replace("\"aud\"", "\"aud\":\"x\",\"aud\"");
     let words = [
         "\"aud\":[\"authd\"],",
         "\"nbf\":1700000000,",
@@ -159,23 +162,25 @@ fn of_tokens_signed_with_the_right_key_only_those_of_authd_s_own_form_are_accept
         ",",
         ":",
     ];
-    Target { name: "signed claims", seeds: &[&seed, &listed], words: &words, full_ms: LONG }.run(|input| {
-        let mut lines = input.splitn(2, |byte| *byte == b'\n');
-        let (header, said) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-        let message = format!("{}.{}", jwt::encode(header), jwt::encode(said));
-        let signature = ed25519_dalek::Signer::sign(&private, message.as_bytes());
-        let verified = signer.verify(&format!("{message}.{}", jwt::encode(signature.to_bytes())), NOW_MS);
-        let Ok(token) = &verified else {
-            // What an expired token said is used by a logout: the rest of it must have been good.
-            return match verified {
-                Err(TokenRefusal::Expired(_)) => own_form(header, said, &key).map(|_| Reading::Taken),
-                _ => Ok(Reading::Refused),
+    Target { name: "signed claims", seeds: &[&seed, &listed, &wide, &twice], words: &words, full_ms: LONG }.run(
+        |input| {
+            let mut lines = input.splitn(2, |byte| *byte == b'\n');
+            let (header, said) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+            let message = format!("{}.{}", jwt::encode(header), jwt::encode(said));
+            let signature = ed25519_dalek::Signer::sign(&private, message.as_bytes());
+            let verified = signer.verify(&format!("{message}.{}", jwt::encode(signature.to_bytes())), NOW_MS);
+            let Ok(token) = &verified else {
+                // What an expired token said is used by a logout: the rest of it must have been good.
+                return match verified {
+                    Err(TokenRefusal::Expired(_)) => own_form(header, said, &key).map(|_| Reading::Taken),
+                    _ => Ok(Reading::Refused),
+                };
             };
-        };
-        let exp = own_form(header, said, &key)?;
-        must(exp == token.claims.expires_s && exp.saturating_mul(1_000) > NOW_MS, "a token works after its end")?;
-        Ok(Reading::Taken)
-    });
+            let exp = own_form(header, said, &key)?;
+            must(exp == token.claims.expires_s && exp.saturating_mul(1_000) > NOW_MS, "a token works after its end")?;
+            Ok(Reading::Taken)
+        },
+    );
 }
 
 /// What every accepted token says; its `exp`.
