@@ -157,8 +157,11 @@ impl Target<'_> {
 fn parts(input: &[u8], ends: impl Fn(u8) -> bool) -> Vec<Range<usize>> {
     let mut start = 0;
     let ends = (1..=input.len()).filter(|end| *end == input.len() || ends(input[*end - 1]));
-    let parts: Vec<Range<usize>> = ends.map(|end| std::mem::replace(&mut start, end)..end).collect();
-    if parts.is_empty() { vec![0..0] } else { parts }
+    let mut parts: Vec<Range<usize>> = ends.map(|end| std::mem::replace(&mut start, end)..end).collect();
+    if parts.is_empty() {
+        parts.push(0..0);
+    }
+    parts
 }
 
 fn time(full_ms: usize) -> Duration {

@@ -58,7 +58,7 @@ impl BodyOf {
 ///
 /// # Errors
 /// The document that the client would get.
-pub fn body(of: BodyOf, bytes: &[u8]) -> Result<(), Problem> {
+pub fn body(of: BodyOf, bytes: &[u8]) -> Result<(), Box<Problem>> {
     match of {
         BodyOf::Register => json::read::<RegisterBody>(bytes).map(drop),
         BodyOf::Login => json::read::<LoginBody>(bytes).map(drop),
@@ -84,7 +84,7 @@ pub fn caller(peer: SocketAddr, headers: &HeaderMap, options: &HttpOptions, rand
 ///
 /// # Errors
 /// The document that the client would get.
-pub fn bearer(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub fn bearer(headers: &HeaderMap) -> Result<Option<String>, Box<Problem>> {
     let token = bearer::token(headers).map_err(|error| shown(&error))?;
     Ok(token.map(|token| token.reveal().to_owned()))
 }
@@ -93,7 +93,7 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 ///
 /// # Errors
 /// The document that the client would get.
-pub fn has_idempotency_key(headers: &HeaderMap) -> Result<bool, Problem> {
+pub fn has_idempotency_key(headers: &HeaderMap) -> Result<bool, Box<Problem>> {
     idempotency::given(headers).map(|key| key.is_some()).map_err(|error| shown(&error))
 }
 
@@ -107,11 +107,11 @@ pub fn trace_id(headers: &HeaderMap) -> Option<&str> {
 ///
 /// # Errors
 /// The document that the client would get.
-pub fn parameter(uri: &Uri, name: &str) -> Result<Option<String>, Problem> {
+pub fn parameter(uri: &Uri, name: &str) -> Result<Option<String>, Box<Problem>> {
     let parameters = super::query::Parameters::of(uri).map_err(|error| shown(&error))?;
     parameters.one(name).map(|value| value.map(str::to_owned)).map_err(|error| shown(&error))
 }
 
-fn shown(error: &ApiError) -> Problem {
-    error.problem("")
+fn shown(error: &ApiError) -> Box<Problem> {
+    error.problem("").into()
 }
