@@ -12,7 +12,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("auth", &["domain"]),
     ("store", &["domain"]),
     ("limit", &["domain"]),
-    ("crypto", &["domain"]),
+    ("crypto", &["domain", "sys"]),
     ("config", &["domain"]),
     ("http", &["auth", "domain", "lifecycle", "listener"]),
     ("admin", &["auth", "config", "domain", "lifecycle", "listener", "sys", "tasks"]),

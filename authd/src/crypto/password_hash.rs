@@ -1,9 +1,12 @@
 //! One worker's hashing: Argon2id (RFC 9106) in a kept buffer, and the older hashes that imported accounts bring.
 
-use crate::domain::{
-    account::PasswordHash as Stored,
-    clock::{Random, random_bytes},
-    password::{Against, Checked, HashError, Password},
+use crate::{
+    domain::{
+        account::PasswordHash as Stored,
+        clock::{Random, random_bytes},
+        password::{Against, Checked, HashError, Password},
+    },
+    sys,
 };
 use argon2::{
     Algorithm, Argon2, Block, Params, Version,
@@ -105,6 +108,7 @@ impl Engine {
         if wanted > self.blocks.len() {
             let missing = wanted.saturating_sub(self.blocks.len());
             self.blocks.try_reserve_exact(missing).map_err(|_| HashError::Overloaded)?;
+            sys::prefer_huge_pages(self.blocks.spare_capacity_mut());
             self.blocks.resize(wanted, Block::default());
         } else if blocks <= ordinary && self.blocks.len() > ordinary {
             self.blocks.truncate(ordinary);

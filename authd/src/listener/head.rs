@@ -9,6 +9,8 @@ const TARGET_MAX: usize = 8 * 1024;
 const METHOD_MAX: usize = 32;
 /// Longest head, in bytes.
 pub(super) const HEAD_MAX: usize = 32 * 1024;
+/// Longest request line, in bytes.
+const LINE_MAX: usize = METHOD_MAX + TARGET_MAX + " HTTP/1.1\r\n".len();
 /// Most header fields.
 const FIELDS_MAX: usize = 100;
 
@@ -65,31 +67,40 @@ pub struct HeadScan {
 impl HeadScan {
     /// Continues with `bytes`, of which the earlier ones are as they were in the last call.
     pub fn advance(&mut self, bytes: &[u8]) -> Progress {
-        let mut previous = self.seen.checked_sub(1).and_then(|before| bytes.get(before)).copied();
-        for byte in bytes.iter().copied().skip(self.seen) {
-            self.seen += 1;
+        while let Some(rest) = bytes.get(self.seen..).filter(|rest| !rest.is_empty()) {
             // Both line ends count only as a pair (RFC 9112 §2.2: a bare CR or LF is a difference waiting to be used).
-            if (byte == b'\n') != (previous == Some(b'\r')) {
+            let ends_line = self.seen.checked_sub(1).and_then(|before| bytes.get(before)) == Some(&b'\r');
+            if ends_line != rest.starts_with(b"\n") {
                 return Progress::Refused(Refusal::Malformed);
             }
-            if byte == b'\n' {
-                let is_empty = self.seen == self.line_start + 2;
-                if is_empty && self.seen > 2 {
-                    return self.finish(bytes.get(self.start..self.seen).unwrap_or_default());
-                }
-                if is_empty {
-                    self.start = self.seen
+            if ends_line {
+                self.seen += 1;
+                if self.seen == self.line_start + 2 {
+                    if self.seen > 2 {
+                        return self.finish(bytes.get(self.start..self.seen).unwrap_or_default());
+                    }
+                    self.start = self.seen;
                 } else {
-                    self.lines += 1
+                    self.lines += 1;
                 }
                 self.line_start = self.seen;
+            } else {
+                // Up to and with the next CR, or up to the next LF, which must not stand there.
+                let plain = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+                let is_return = rest.get(plain) == Some(&b'\r');
+                self.seen += (plain + usize::from(is_return)).min(self.most());
             }
             if let Some(refusal) = self.over_limit() {
                 return Progress::Refused(refusal);
             }
-            previous = Some(byte);
         }
         Progress::Partial
+    }
+
+    /// So many more bytes are over a limit for sure.
+    fn most(&self) -> usize {
+        let limit = if self.lines == 0 { LINE_MAX } else { HEAD_MAX };
+        limit.saturating_sub(self.seen) + 1
     }
 
     fn finish(&self, head: &[u8]) -> Progress {
@@ -100,7 +111,7 @@ impl HeadScan {
     }
 
     fn over_limit(&self) -> Option<Refusal> {
-        if self.lines == 0 && self.seen > METHOD_MAX + TARGET_MAX + " HTTP/1.1\r".len() + 1 {
+        if self.lines == 0 && self.seen > LINE_MAX {
             Some(Refusal::TargetTooLong)
         } else if self.lines > FIELDS_MAX + 1 || self.seen > HEAD_MAX {
             Some(Refusal::TooLarge)

@@ -20,7 +20,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::sync::RwLock;
+use tokio::{sync::RwLock, task::JoinHandle};
 
 pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -185,14 +185,21 @@ impl Db {
         T: Send + 'static,
         F: Future<Output = Stored<T>> + Send + 'static,
     {
+        self.set_off(work).await.await.unwrap_or_else(|error| Err(unknown(error)))
+    }
+
+    /// The same without waiting for it.
+    pub(super) async fn set_off<F>(&self, work: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
         let under_way = self.under_way.clone().read_owned().await;
         #[expect(clippy::disallowed_methods, reason = "a change must outlive its caller; closing waits for it")]
-        let task = tokio::spawn(async move {
+        tokio::spawn(async move {
             let result = work.await;
             drop(under_way);
             result
-        });
-        task.await.unwrap_or_else(|error| Err(unknown(error)))
+        })
     }
 
     /// One transaction: commits if the body returns `Ok` and did not undo it. It runs to its end even if the caller goes
@@ -210,7 +217,8 @@ impl Db {
     }
 
     /// A change that never undoes itself. On PostgreSQL its body is one statement, which commits by itself; on SQLite it
-    /// is spared a savepoint, and all changes of its group are given up if one of its statements fails.
+    /// is spared a savepoint, and all changes of its group are given up if one of its statements fails. To be called in
+    /// tasks that nobody ends, such as those of [`Db::to_the_end`].
     pub(super) async fn at_once<T, F>(&self, body: F) -> Stored<T>
     where
         T: Send + 'static,
@@ -220,7 +228,7 @@ impl Db {
             Backend::Sqlite { writer, .. } => {
                 writer.write(&self.context, Budget::Statement, Undo::WithGroup, body).await
             }
-            Backend::Postgres(server) => server.at_once(self.context.clone(), body).await,
+            Backend::Postgres(server) => server.at_once(&self.context, body).await,
         };
         self.context.track(result)
     }

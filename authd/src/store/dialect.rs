@@ -19,6 +19,7 @@ use sqlx::{Database, Postgres, QueryBuilder, Sqlite};
 /// - `EPOCH`: the global epoch in force (R13).
 /// - `LIVE`: whether a row of `session` can be used (needs `NOW`).
 /// - `SESSION`: the columns of [`crate::store::row::SessionRow`] but `now_ms`.
+/// - `FAMILY`: those of them that stand in the row of `session` itself, behind its ids.
 /// - `OWNER`: beside `SESSION`, the other columns of [`crate::store::row::FamilyRow`].
 /// - `ACCOUNT`: the columns of [`crate::store::row::AccountColumns`].
 /// - `EVENT`: the columns of an event, in the order in which they are written.
@@ -70,12 +71,17 @@ macro_rules! word {
         $crate::store::dialect::live!("(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + $1)")
     };
     ($db:ident SESSION) => {
-        "session.id, session.account_id,
-        (SELECT identifier.display FROM identifier WHERE identifier.account_id = session.account_id
-            AND identifier.kind = 'email' AND identifier.primary_ms IS NOT NULL) AS email,
-        COALESCE((SELECT CAST(setting.value AS BIGINT) FROM setting
-            WHERE setting.tenant_id = 'default' AND setting.name = 'epoch.global'), 0) AS global_epoch,
-        session.generation, session.cur_hash, session.prev_hash, session.rotated_ms, session.access_expires_ms,
+        concat!(
+            "session.id, session.account_id,
+            (SELECT identifier.display FROM identifier WHERE identifier.account_id = session.account_id
+                AND identifier.kind = 'email' AND identifier.primary_ms IS NOT NULL) AS email,
+            COALESCE((SELECT CAST(setting.value AS BIGINT) FROM setting
+                WHERE setting.tenant_id = 'default' AND setting.name = 'epoch.global'), 0) AS global_epoch, ",
+            $crate::store::dialect::word!($db FAMILY)
+        )
+    };
+    ($db:ident FAMILY) => {
+        "session.generation, session.cur_hash, session.prev_hash, session.rotated_ms, session.access_expires_ms,
         session.sealed, session.sealed_keying, session.retries, session.idle_expires_ms, session.expires_ms,
         session.revoked_ms, session.end_reason, session.epoch, session.transport, session.rate_tat_us,
         session.network, session.device, session.strays, session.stray_generation, session.amr, session.created_ms"

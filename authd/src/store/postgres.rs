@@ -70,21 +70,15 @@ impl Server {
         Self { pool, changes: Arc::default() }
     }
 
-    /// One statement that commits by itself, in a task that nobody but the runtime can end.
-    pub(super) async fn at_once<T, F>(&self, context: Arc<Context>, body: F) -> Stored<T>
+    /// One statement that commits by itself; in a task that nobody but the runtime ends.
+    pub(super) async fn at_once<T, F>(&self, context: &Context, body: F) -> Stored<T>
     where
-        T: Send + 'static,
-        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>>,
     {
-        let under_way = self.changes.clone().read_owned().await;
-        let pool = self.pool.clone();
-        #[expect(clippy::disallowed_methods, reason = "a change must outlive its caller; closing waits for it")]
-        let task = tokio::spawn(async move {
-            let result = at_once(&pool, &context, body).await;
-            drop(under_way);
-            result
-        });
-        task.await.unwrap_or_else(|error| Err(unknown(error)))
+        let under_way = self.changes.read().await;
+        let result = at_once(&self.pool, context, body).await;
+        drop(under_way);
+        result
     }
 
     /// One transaction in a task that nobody but the runtime can end.

@@ -1,22 +1,23 @@
 //! Routine rotations that wait at the same moment share a statement: on PostgreSQL a commit costs more than the work.
 //!
-//! A few lanes take what is ready, no timer: a lone call goes at once, and under load each lane carries what came while
-//! it was away.
+//! A lone call goes at once, and under load a statement carries what came while the one before it was away. One is
+//! under way at a time, because few large ones cost less than many small ones; one that is slow lets the next lane go.
 
 use crate::{
     domain::session::{Rotate, Rotated},
     store::{
         db::{Budget, Db},
-        dialect::on_one,
         error::{Stored, unknown},
-        session_rotate, session_routine,
+        session_rotate,
     },
 };
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-/// Statements under way at once: while one commits, the next is being filled.
-const LANES: usize = 2;
+/// Statements under way at once, when they are slow.
+const LANES: usize = 4;
+/// How long a statement may be under way alone.
+const ALONE: Duration = Duration::from_millis(5);
 /// Calls that may wait; beyond, a caller waits for its place and is refused in the end.
 const QUEUE: usize = 1024;
 /// Calls that may share a statement.
@@ -26,6 +27,13 @@ const GROUP: usize = 64;
 struct Waiting {
     call: Arc<Rotate>,
     caller: oneshot::Sender<Stored<Option<Rotated>>>,
+}
+
+impl Waiting {
+    fn answer(self, answer: Stored<Option<Rotated>>) {
+        // The caller may have left; what was done stands all the same (R9).
+        let _ = self.caller.send(answer);
+    }
 }
 
 /// The way to the lanes; they end with it.
@@ -41,48 +49,66 @@ impl Lanes {
         for _ in 0..LANES {
             let (db, inbox) = (db.clone(), inbox.clone());
             #[expect(clippy::disallowed_methods, reason = "it ends with the queue; closing waits for what it changes")]
-            tokio::spawn(async move { serve(&db, &inbox).await });
+            tokio::spawn(async move {
+                let lane = || {
+                    let (db, inbox) = (db.clone(), inbox.clone());
+                    tokio::spawn(async move { serve(&db, &inbox).await })
+                };
+                while let Err(cause) = lane().await {
+                    tracing::error!(%cause, "a lane of rotations died and is replaced");
+                }
+            });
         }
         Self { queue, db: db.clone() }
     }
 
-    /// Rotates if the call is routine; `None` when it must be decided under the lock.
+    /// Rotates, retries or ends a family, whatever becomes of the caller; `None` when there is no such family.
     pub(super) async fn rotate(&self, call: Arc<Rotate>) -> Stored<Option<Rotated>> {
         let (caller, answer) = oneshot::channel();
         let way = async {
             self.queue.send(Waiting { call, caller }).await.map_err(|_| unknown("the lanes have ended"))?;
             answer.await.unwrap_or_else(|_| Err(unknown("the lane has ended")))
         };
-        let bound = Budget::Statement.of(&self.db.context);
+        // The statement and, where it does not serve, a transaction.
+        let bound = Budget::Statement.of(&self.db.context).saturating_mul(2);
         let late = || self.db.context.track(Err(unknown("the database did not answer in time")));
         tokio::time::timeout(bound, way).await.unwrap_or_else(|_| late())
     }
 }
 
 async fn serve(db: &Db, inbox: &Mutex<mpsc::Receiver<Waiting>>) {
-    let mut group = Vec::with_capacity(GROUP);
+    let mut group: Vec<Waiting> = Vec::with_capacity(GROUP);
     loop {
-        if inbox.lock().await.recv_many(&mut group, GROUP).await == 0 {
+        let mut turn = inbox.lock().await;
+        if turn.recv_many(&mut group, GROUP).await == 0 {
             return;
         }
         let calls: Vec<Arc<Rotate>> = group.iter().map(|waiting| waiting.call.clone()).collect();
-        let mut outcome = together(db, calls).await;
+        let mut statement = pin!(session_rotate::routine(db, calls));
+        let alone = tokio::time::timeout(ALONE, &mut statement).await;
+        drop(turn);
+        let mut outcome = match alone {
+            Ok(outcome) => outcome,
+            Err(_) => statement.await,
+        };
         for (number, waiting) in group.drain(..).enumerate() {
-            let answer = match &mut outcome {
-                Ok(answers) => Ok(answers.get_mut(number).and_then(Option::take)),
-                Err(error) => Err(error.clone()),
-            };
-            // The caller may have left; the rotation stands all the same.
-            let _ = waiting.caller.send(answer);
+            match &mut outcome {
+                Ok(answers) => match answers.get_mut(number).and_then(Option::take) {
+                    Some(rotated) => waiting.answer(Ok(Some(rotated))),
+                    None => decide(db, waiting).await,
+                },
+                Err(error) => waiting.answer(Err(error.clone())),
+            }
         }
     }
 }
 
-/// One statement for all of them.
-pub(super) async fn together(db: &Db, calls: Vec<Arc<Rotate>>) -> Stored<Vec<Option<Rotated>>> {
-    on_one!(db, |tx| {
-        let calls: Vec<&Rotate> = calls.iter().map(AsRef::as_ref).collect();
-        let rows = session_routine::rotate(tx, &calls).await?;
-        rows.into_iter().map(|row| row.map(session_rotate::answer_routine).transpose()).collect()
+/// What is not routine waits for its own locks and holds up nobody.
+async fn decide(db: &Db, waiting: Waiting) {
+    let under_lock = db.clone();
+    db.set_off(async move {
+        let answer = session_rotate::under_lock(&under_lock, waiting.call.clone()).await;
+        waiting.answer(answer);
     })
+    .await;
 }

@@ -15,11 +15,9 @@ use crate::{
         db::{Backend, Db},
         dialect::{on_db, on_one, on_read, on_tx},
         error::Stored,
-        rotation_lane::{self, Lanes},
+        rotation_lane::Lanes,
         row::SessionRow,
-        session_end, session_feed, session_list, session_open,
-        session_rotate::{self, Attempt, Locked},
-        sweep,
+        session_end, session_feed, session_list, session_open, session_rotate, sweep,
     },
 };
 use shared::id::SessionId;
@@ -51,31 +49,6 @@ impl Sessions {
         }
         on_tx!(self.db, |tx| session_open::open(tx, &new, &events).await)
     }
-
-    /// The routine case, then the session's lock, then the account's.
-    async fn rotate_in_steps(&self, call: Arc<Rotate>) -> Stored<Option<Rotated>> {
-        if let Some(rotated) = self.routine(call.clone()).await? {
-            return Ok(Some(rotated));
-        }
-        if let Attempt::Done(rotated) = self.attempt(call.clone(), Locked::SessionOnly).await? {
-            return Ok(rotated.map(|rotated| *rotated));
-        }
-        match self.attempt(call, Locked::AccountFirst).await? {
-            Attempt::Done(rotated) => Ok(rotated.map(|rotated| *rotated)),
-            Attempt::NeedsAccount => Err(StoreError::unavailable("the account could not be locked")),
-        }
-    }
-
-    async fn routine(&self, call: Arc<Rotate>) -> Stored<Option<Rotated>> {
-        match &self.lanes {
-            Some(lanes) => lanes.rotate(call).await,
-            None => Ok(rotation_lane::together(&self.db, vec![call]).await?.pop().flatten()),
-        }
-    }
-
-    async fn attempt(&self, call: Arc<Rotate>, locked: Locked) -> Stored<Attempt> {
-        on_tx!(self.db, |tx| session_rotate::rotate(tx, &call, locked).await)
-    }
 }
 
 #[async_trait::async_trait]
@@ -86,8 +59,11 @@ impl SessionStore for Sessions {
     }
 
     async fn rotate(&self, rotate: Rotate) -> Result<Option<Rotated>, StoreError> {
-        let sessions = self.clone();
-        self.db.to_the_end(async move { sessions.rotate_in_steps(Arc::new(rotate)).await }).await
+        let call = Arc::new(rotate);
+        match &self.lanes {
+            Some(lanes) => lanes.rotate(call).await,
+            None => self.db.to_the_end(session_rotate::alone(self.db.clone(), call)).await,
+        }
     }
 
     async fn find(&self, id: &SessionId) -> Result<Option<Session>, StoreError> {

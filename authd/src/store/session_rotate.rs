@@ -1,4 +1,4 @@
-//! What is not routine about a refresh (R1–R5): decided by [`rotation::decide`] under the row's lock.
+//! A refresh in the store (R1–R5): routine, or else decided by [`rotation::decide`] under the row's lock.
 
 use crate::{
     domain::{
@@ -6,23 +6,57 @@ use crate::{
         outage::Outages,
         rotation::{self, Decision, Family, Presented, Remark, ReplayKind, Sealed},
         session::{EndReason, Recording, ReplayScope, Rotate, Rotated},
+        store_error::StoreError,
         token::Handle,
     },
     store::{
-        db::Tx,
-        dialect::on_db,
+        db::{Db, Tx},
+        dialect::{on_db, on_one, on_tx},
         error::Stored,
         event,
         row::{FamilyRow, SessionRow, session_id, user_id},
         session_end,
-        session_routine::{device, network, remember_key, sealed_columns, stored_successor},
+        session_routine::{self, device, network, remember_key, sealed_columns, stored_successor},
     },
 };
 use shared::id::SessionId;
+use std::sync::Arc;
+
+/// The routine case of all these calls as one change (see [`crate::store::session_routine`]): their answers in order.
+pub(super) async fn routine(db: &Db, calls: Vec<Arc<Rotate>>) -> Stored<Vec<Option<Rotated>>> {
+    on_one!(db, |tx| {
+        let calls: Vec<&Rotate> = calls.iter().map(AsRef::as_ref).collect();
+        let rows = session_routine::rotate(tx, &calls).await?;
+        rows.into_iter().map(|row| row.map(answer_routine).transpose()).collect()
+    })
+}
+
+/// One call by itself, first as routine.
+pub(super) async fn alone(db: Db, call: Arc<Rotate>) -> Stored<Option<Rotated>> {
+    match routine(&db, vec![call.clone()]).await?.pop().flatten() {
+        Some(rotated) => Ok(Some(rotated)),
+        None => under_lock(&db, call).await,
+    }
+}
+
+/// Every case: under the lock of the session, and of the account where that is to end.
+pub(super) async fn under_lock(db: &Db, call: Arc<Rotate>) -> Stored<Option<Rotated>> {
+    if let Attempt::Done(rotated) = attempt(db, call.clone(), Locked::SessionOnly).await? {
+        return Ok(rotated.map(|rotated| *rotated));
+    }
+    match attempt(db, call, Locked::AccountFirst).await? {
+        Attempt::Done(rotated) => Ok(rotated.map(|rotated| *rotated)),
+        Attempt::NeedsAccount => Err(StoreError::unavailable("the account could not be locked")),
+    }
+}
+
+async fn attempt(db: &Db, call: Arc<Rotate>, locked: Locked) -> Stored<Attempt> {
+    on_tx!(db, |tx| rotate(tx, &call, locked).await)
+}
 
 /// Whose rows are locked before the session's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Locked {
+enum Locked {
     /// Nobody's.
     SessionOnly,
     /// The account's, then all its live sessions', in the order of their ids.
@@ -30,7 +64,7 @@ pub(super) enum Locked {
 }
 
 /// How one attempt ended.
-pub(super) enum Attempt {
+enum Attempt {
     /// Done, or nothing to do.
     Done(Option<Box<Rotated>>),
     /// The account must be ended, but is not locked; the transaction is undone.
@@ -38,7 +72,7 @@ pub(super) enum Attempt {
 }
 
 /// Rotates, retries or ends a family.
-pub(super) async fn rotate(tx: &mut Tx<'_>, call: &Rotate, locked: Locked) -> Stored<Attempt> {
+async fn rotate(tx: &mut Tx<'_>, call: &Rotate, locked: Locked) -> Stored<Attempt> {
     if locked == Locked::AccountFirst && !lock_account_of(tx, call.handle).await? {
         return Ok(Attempt::Done(None));
     }
@@ -223,7 +257,7 @@ fn by_holder(call: &Rotate, row: &SessionRow) -> Event {
 }
 
 /// The answer to a routine rotation.
-pub(super) fn answer_routine(found: FamilyRow) -> Stored<Rotated> {
+fn answer_routine(found: FamilyRow) -> Stored<Rotated> {
     let decision = Decision::Rotate { rate_tat_us: found.session.rate_tat_us };
     answer(found, decision, Vec::new())
 }

@@ -256,68 +256,77 @@ async fn one(tx: &mut Tx<'_>, routine: &Routine<'_>) -> Stored<Option<NumberedRo
     Ok(Some(done))
 }
 
-/// On PostgreSQL all waiting calls, their keys and their events are one statement, which commits by itself.
+/// All waiting calls as one statement of PostgreSQL, which commits by itself: for most of its costs it does not matter
+/// how many calls it carries.
 ///
 /// It never waits: a row that somebody else holds is left to the way under the lock, so that neither a deadlock nor one
-/// slow transaction can hold up the others. It does nothing after its deadline: a server that was halted runs what is
-/// left in its sockets when it goes on, long after the callers were refused, and the grace of rotations nobody was told
-/// of would pass unused. `LIMIT` tells the planner that there are few calls (it takes a tenth of
-/// what it assumes of an array), so that it looks up each row and never reads the whole table for them.
+/// slow transaction can hold up the others. It does nothing after its deadline ($19): a server that was halted runs
+/// what is left in its sockets when it goes on, long after the callers were refused, and the grace of rotations nobody
+/// was told of would pass unused. `LIMIT` tells the planner that there are few calls (it takes a tenth of what it
+/// assumes of an array), so that it looks up each row and never reads the whole table for them.
+macro_rules! together {
+    () => {
+        concat!(
+            "UPDATE session SET ", rotated!("least", "greatest"), "
+            FROM (SELECT asked.*, held.id, held.account_id, ", word!(postgres NOW), " AS now_ms
+                FROM (SELECT * FROM unnest($2::bigint[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bytea[],
+                        $7::text[], $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[],
+                        $14::bigint[], $15::bigint[], $16::bytea[], $17::bigint[])
+                    AS asked (n, handle, presented, successor, sealed, keying, transport, network, device,
+                        access_ttl_ms, idle_ms, mode, emission_us, tolerance_us, tag, tag_ms) LIMIT $18) AS asked
+                CROSS JOIN LATERAL (SELECT session.id, session.account_id FROM session
+                    WHERE session.handle = asked.handle AND session.cur_hash = asked.presented",
+                    word!(postgres SKIP_LOCKED), ") AS held) AS call
+            JOIN account ON account.id = call.account_id
+            LEFT JOIN identifier AS email ON email.account_id = call.account_id AND email.kind = 'email'
+                AND email.primary_ms IS NOT NULL
+            LEFT JOIN identifier AS username ON username.account_id = call.account_id AND username.kind = 'username'
+                AND username.primary_ms IS NOT NULL
+            WHERE ", routine!("least", "greatest"), " AND call.now_ms <= $19
+            RETURNING session.id, session.account_id, email.display AS email, session.epoch AS global_epoch, ",
+            word!(postgres FAMILY), ", account.epoch AS owner_epoch, account.created_ms AS owner_created_ms,
+            account.last_login_ms AS owner_last_login_ms, account.disabled_ms AS owner_disabled_ms,
+            email.verified_ms AS owner_email_verified_ms, username.display AS owner_username,
+            call.now_ms, call.n, call.tag, call.tag_ms"
+        )
+    };
+}
+
+/// Rotations of which nothing else is to be kept.
+const TOGETHER: &str = together!();
+/// The same with their keys and events.
+const TOGETHER_KEPT: &str = concat!(
+    "WITH done AS (",
+    together!(),
+    "),
+    keys AS (
+        INSERT INTO idempotency (scope, tag, account_id, created_ms, expires_ms)
+        SELECT 'refresh', done.tag, done.account_id, done.now_ms, done.now_ms + done.tag_ms FROM done
+        WHERE done.tag IS NOT NULL
+        ON CONFLICT (tenant_id, scope, tag) DO UPDATE SET created_ms = excluded.created_ms,
+            expires_ms = excluded.expires_ms),
+    events AS (
+        INSERT INTO event (",
+    word!(postgres EVENT),
+    ")
+        SELECT noted.id, noted.at_ms, noted.action, noted.outcome, noted.reason, 'user', done.account_id,
+            NULL, NULL, NULL, 'session', done.id, noted.network, noted.device, noted.request_id, noted.detail
+        FROM done JOIN unnest($20::bigint[], $21::text[], $22::bigint[], $23::text[], $24::text[], $25::text[],
+            $26::text[], $27::text[], $28::text[], $29::text[])
+        AS noted (n, id, at_ms, action, outcome, reason, network, device, request_id, detail)
+        ON noted.n = done.n)
+    SELECT * FROM done"
+);
+
 async fn together(
     conn: &mut PgConnection,
     times: Times,
     calls: &[Routine<'_>],
     noted: Noted<'_>,
 ) -> Result<Vec<NumberedRow>, sqlx::Error> {
-    const TEXT: &str = concat!(
-        "WITH call AS MATERIALIZED (
-            SELECT * FROM unnest($2::bigint[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bytea[], $7::text[],
-                $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
-                $15::bigint[], $16::bytea[], $17::bigint[])
-            AS call (n, handle, presented, successor, sealed, keying, transport, network, device, access_ttl_ms,
-                idle_ms, mode, emission_us, tolerance_us, tag, tag_ms)
-            LIMIT $18),
-        held AS MATERIALIZED (
-            SELECT call.*, locked.id, ",
-        word!(postgres NOW),
-        " AS now_ms FROM call CROSS JOIN LATERAL (
-                SELECT session.id FROM session WHERE session.handle = call.handle
-                    AND session.cur_hash = call.presented",
-        word!(postgres SKIP_LOCKED),
-        ") AS locked),
-        done AS (
-            UPDATE session SET ",
-        rotated!("least", "greatest"),
-        " FROM held AS call
-            WHERE ",
-        routine!("least", "greatest"),
-        " AND call.now_ms <= $29
-            RETURNING session.*, call.n, call.now_ms, call.tag, call.tag_ms),
-        keys AS (
-            INSERT INTO idempotency (scope, tag, account_id, created_ms, expires_ms)
-            SELECT 'refresh', done.tag, done.account_id, done.now_ms, done.now_ms + done.tag_ms FROM done
-            WHERE done.tag IS NOT NULL
-            ON CONFLICT (tenant_id, scope, tag) DO UPDATE SET created_ms = excluded.created_ms,
-                expires_ms = excluded.expires_ms),
-        events AS (
-            INSERT INTO event (",
-        word!(postgres EVENT),
-        ")
-            SELECT noted.id, noted.at_ms, noted.action, noted.outcome, noted.reason, 'user', done.account_id,
-                NULL, NULL, NULL, 'session', done.id, noted.network, noted.device, noted.request_id, noted.detail
-            FROM done JOIN unnest($19::bigint[], $20::text[], $21::bigint[], $22::text[], $23::text[], $24::text[],
-                $25::text[], $26::text[], $27::text[], $28::text[])
-            AS noted (n, id, at_ms, action, outcome, reason, network, device, request_id, detail)
-            ON noted.n = done.n)
-        SELECT ",
-        word!(postgres SESSION),
-        ", ",
-        word!(postgres OWNER),
-        ", session.now_ms, session.n
-        FROM done AS session"
-    );
     let column = |of: fn(&Routine<'_>) -> i64| calls.iter().map(of).collect::<Vec<i64>>();
-    sqlx::query_as::<Postgres, NumberedRow>(TEXT)
+    let is_kept = !noted.n.is_empty() || calls.iter().any(|routine| kept_tag(routine.call).is_some());
+    let query = sqlx::query_as::<Postgres, NumberedRow>(if is_kept { TOGETHER_KEPT } else { TOGETHER })
         .bind(times.clock)
         .bind(column(|routine| routine.n))
         .bind(each(calls, |routine| routine.call.handle.0.as_slice()))
@@ -336,19 +345,14 @@ async fn together(
         .bind(each(calls, |routine| kept_tag(routine.call)))
         .bind(column(|routine| keyed_ms(routine.call)))
         .bind(i64::try_from(calls.len()).unwrap_or(i64::MAX))
-        .bind(noted.n)
-        .bind(noted.columns.id)
-        .bind(noted.columns.at_ms)
-        .bind(noted.columns.action)
-        .bind(noted.columns.outcome)
-        .bind(noted.columns.reason)
-        .bind(noted.columns.network)
-        .bind(noted.columns.device)
-        .bind(noted.columns.request_id)
-        .bind(noted.columns.detail)
-        .bind(times.deadline_ms)
-        .fetch_all(conn)
-        .await
+        .bind(times.deadline_ms);
+    if !is_kept {
+        return query.fetch_all(conn).await;
+    }
+    let query = query.bind(noted.n).bind(noted.columns.id).bind(noted.columns.at_ms).bind(noted.columns.action);
+    let query = query.bind(noted.columns.outcome).bind(noted.columns.reason).bind(noted.columns.network);
+    let query = query.bind(noted.columns.device).bind(noted.columns.request_id).bind(noted.columns.detail);
+    query.fetch_all(conn).await
 }
 
 /// A column of all calls.
