@@ -4,6 +4,7 @@
 //! open ─► Stores ─► session, account, key, setting, audit, readiness   one file a verb below each
 //!                      └─► on_tx!/on_read! (db) ─► sqlite_writer: group commit · postgres: a task a transaction
 //!                      └─► on_db! (dialect)     ─► one text, two drivers
+//! rotate ─► rotation_lane (PostgreSQL: one statement for all that wait) ─► session_rotate ─► session_routine
 //! ```
 //! A store method is one transaction and writes the event it is given in it. Locks are taken in one order everywhere:
 //! the account's row, then session rows by id.

@@ -3,6 +3,7 @@
 pub(crate) mod empty;
 pub(crate) mod hash;
 pub(crate) mod postgres;
+pub(crate) mod signature;
 pub(crate) mod sqlite;
 
 /// What a rotation changes in a row of `session`, by the handle and the hash of the presented token.

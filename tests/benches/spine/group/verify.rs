@@ -1,7 +1,7 @@
 //! Verification of access tokens beside an empty handler, over the same connections by the same client.
 
 use crate::{
-    bare::empty::Empty,
+    bare::{empty::Empty, signature},
     callers::{Each, Same},
     group::{Bench, Kind, ROUNDS, rest},
     http::{self, Conn},
@@ -25,7 +25,7 @@ const UNSEEN_TOKENS: usize = 40_000;
 pub(crate) async fn measure(bench: Bench) -> Vec<Section> {
     let subject = Subject::start(bench.database(Kind::Sqlite).await, Audit::Changes).await;
     let empty = Empty::start();
-    let (mut empties, mut known, mut unseen) = (Series::default(), Series::default(), Series::default());
+    let (mut empties, mut known, mut unseen, mut signatures) = <(Series, Series, Series, Series)>::default();
     let request = |number: usize| http::get(PATH, subject.access(number));
     let asking = |number: usize| Same::new(Conn::to(empty.address), request(number));
     let mut nothing = Crew::new((0..CONNECTIONS).map(asking).collect());
@@ -35,12 +35,14 @@ pub(crate) async fn measure(bench: Bench) -> Vec<Section> {
         known.push(remembered.work(Plan::full(COUNTED_MS)).await);
         let mut each = strangers(&subject, round).await;
         unseen.push(each.work(Plan::full(UNSEEN_MS)).await);
+        signatures.push(signature::measure(UNSEEN_MS));
         rest().await;
     }
     let row = |what: &str, series: &Series| Row::rates(what, series, "empty axum handler", &empties);
     let rows = vec![
         row("tokens it remembers", &known).aim(Aim::AtLeast(0.6)),
         row("tokens never seen before", &unseen).aim(Aim::AtLeast(0.25)),
+        Row::rates("tokens never seen before", &unseen, "bare Ed25519 verification, all cores", &signatures),
     ];
     vec![Section { title: format!("GET {PATH}: {CONNECTIONS} connections"), rows }]
 }
