@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-/// The client of a request; put into its extensions by [`crate::http::layers::observe`].
+/// The client of a request; put into its extensions by [`crate::http::layers::surround`].
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     /// Address after the trusted-proxy rule.
@@ -59,7 +59,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Client {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        parts.extensions.get().cloned().ok_or_else(|| ApiError::internal("a route runs outside of observe"))
+        parts.extensions.get().cloned().ok_or_else(|| ApiError::internal("a route runs outside of its layer"))
     }
 }
 

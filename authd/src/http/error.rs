@@ -1,5 +1,5 @@
 //! Refusals of the public API: a code, and the headers that belong to it. The document itself is written by
-//! [`crate::http::layers::observe`], which knows the request's id.
+//! [`crate::http::layers::surround`], which knows the request's id.
 
 use crate::auth::Refusal;
 use axum::{

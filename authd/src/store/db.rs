@@ -17,7 +17,10 @@ use sqlx::{PgConnection, SqliteConnection, SqlitePool};
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 use tokio::{sync::RwLock, task::JoinHandle};
@@ -105,6 +108,8 @@ pub(super) struct Context {
     pub(super) outages: Mutex<Outages>,
     /// How far the database's clock is ahead of this instance's, in milliseconds, as last seen.
     pub(super) lead_ms: Mutex<Option<i64>>,
+    /// When storage last failed, in milliseconds of the monotonic clock: connections from before are asked first.
+    pub(super) failed_ms: AtomicI64,
 }
 
 impl Context {
@@ -113,11 +118,17 @@ impl Context {
         *self.lead_ms.lock().unwrap_or_else(PoisonError::into_inner) = Some(now_ms.saturating_sub(self.clock.now_ms()));
     }
 
-    /// The database time at which a statement that starts now is given up; `None` until its time was seen once.
-    pub(super) fn deadline_ms(&self) -> Option<i64> {
+    /// The instant of the monotonic clock at which a call with this budget, made now, is given up.
+    pub(super) fn until(&self, budget: Budget) -> i64 {
+        let budget_ms = i64::try_from(budget.of(self).as_millis()).unwrap_or(i64::MAX);
+        self.clock.monotonic_ms().saturating_add(budget_ms)
+    }
+
+    /// The database time at that instant; `None` until its time was seen once.
+    pub(super) fn database_time_at(&self, until: i64) -> Option<i64> {
         let lead_ms = (*self.lead_ms.lock().unwrap_or_else(PoisonError::into_inner))?;
-        let bound_ms = i64::try_from(self.statement_timeout.as_millis()).unwrap_or(i64::MAX);
-        Some(self.clock.now_ms().saturating_add(lead_ms).saturating_add(bound_ms))
+        let left_ms = until.saturating_sub(self.clock.monotonic_ms());
+        Some(self.clock.now_ms().saturating_add(lead_ms).saturating_add(left_ms))
     }
 
     /// Notes whether storage answered (R5).
@@ -126,7 +137,10 @@ impl Context {
         let mut outages = self.outages.lock().unwrap_or_else(PoisonError::into_inner);
         match &result {
             Ok(_) | Err(StoreError::Corrupt(_)) => outages.answered(now_ms),
-            Err(StoreError::Unavailable(_) | StoreError::UnknownOutcome(_)) => outages.failed(now_ms),
+            Err(StoreError::Unavailable(_) | StoreError::UnknownOutcome(_)) => {
+                self.failed_ms.store(self.clock.monotonic_ms(), Ordering::Relaxed);
+                outages.failed(now_ms);
+            }
         }
         drop(outages);
         result
@@ -140,6 +154,8 @@ pub(super) enum Budget {
     Statement,
     /// A minute: many bounded statements.
     Bulk,
+    /// Until this instant of the monotonic clock, in milliseconds: what is left to a later step of one call.
+    Until(i64),
 }
 
 impl Budget {
@@ -147,6 +163,10 @@ impl Budget {
         match self {
             Self::Statement => context.acquire_timeout + context.statement_timeout,
             Self::Bulk => BULK,
+            Self::Until(instant_ms) => {
+                let left_ms = instant_ms.saturating_sub(context.clock.monotonic_ms());
+                Duration::from_millis(u64::try_from(left_ms).unwrap_or(0))
+            }
         }
     }
 }
@@ -219,15 +239,13 @@ impl Db {
     /// A change that never undoes itself. On PostgreSQL its body is one statement, which commits by itself; on SQLite it
     /// is spared a savepoint, and all changes of its group are given up if one of its statements fails. To be called in
     /// tasks that nobody ends, such as those of [`Db::to_the_end`].
-    pub(super) async fn at_once<T, F>(&self, body: F) -> Stored<T>
+    pub(super) async fn at_once<T, F>(&self, budget: Budget, body: F) -> Stored<T>
     where
         T: Send + 'static,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
     {
         let result = match &self.backend {
-            Backend::Sqlite { writer, .. } => {
-                writer.write(&self.context, Budget::Statement, Undo::WithGroup, body).await
-            }
+            Backend::Sqlite { writer, .. } => writer.write(&self.context, budget, Undo::WithGroup, body).await,
             Backend::Postgres(server) => server.at_once(&self.context, body).await,
         };
         self.context.track(result)

@@ -213,6 +213,9 @@ macro_rules! on_built {
 /// One transaction that changes something: `on_tx!(self.db, |tx| body)`. The body owns what it captures, so a caller
 /// that goes away cancels nothing.
 macro_rules! on_tx {
+    ($db:expr, within $budget:expr, |$tx:ident| $body:expr) => {
+        $db.transact($budget, move |$tx: &mut $crate::store::db::Tx<'_>| Box::pin(async move { $body })).await
+    };
     ($db:expr, |$tx:ident| $body:expr) => {
         $db.transact($crate::store::db::Budget::Statement, move |$tx: &mut $crate::store::db::Tx<'_>| {
             Box::pin(async move { $body })
@@ -237,8 +240,8 @@ macro_rules! on_read {
 /// A change that is one statement, or that gives up its neighbours when one of its statements fails: see
 /// [`crate::store::db::Db::at_once`].
 macro_rules! on_one {
-    ($db:expr, |$tx:ident| $body:expr) => {
-        $db.at_once(move |$tx: &mut $crate::store::db::Tx<'_>| Box::pin(async move { $body })).await
+    ($db:expr, $budget:expr, |$tx:ident| $body:expr) => {
+        $db.at_once($budget, move |$tx: &mut $crate::store::db::Tx<'_>| Box::pin(async move { $body })).await
     };
 }
 

@@ -25,7 +25,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicI64},
     time::Duration,
 };
 
@@ -36,7 +36,8 @@ static POSTGRES: Migrator = sqlx::migrate!("../migrations/postgres");
 const READERS: u32 = 4;
 /// Between two attempts to reach a database that is not there yet.
 const PAUSE: Duration = Duration::from_millis(200);
-/// A connection that was idle longer is asked whether it still works before it is used.
+/// A connection that was idle longer, or since before storage last failed, is asked whether it still works before it
+/// is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
 /// Where the data is and how long to wait for it.
@@ -135,6 +136,7 @@ pub async fn open(options: StoreOptions) -> Result<Stores, OpenError> {
         statement_timeout: options.statement_timeout,
         outages: Mutex::new(Outages::default()),
         lead_ms: Mutex::new(None),
+        failed_ms: AtomicI64::new(i64::MIN),
     });
     let last_failure = Mutex::new(String::from("no answer"));
     let attempts = async {
@@ -179,7 +181,7 @@ fn place(url: &str) -> Result<Place, OpenError> {
 
 async fn attempt(place: &Place, options: &StoreOptions, context: &Arc<Context>) -> Result<Backend, Failure> {
     match place {
-        Place::Server(server) => open_postgres(server, options).await.map(Server::new).map(Backend::Postgres),
+        Place::Server(server) => open_postgres(server, options, context).await.map(Server::new).map(Backend::Postgres),
         Place::Memory => {
             let sqlite = sqlite_options(options).in_memory(true);
             let mut conn = sqlite.connect().await?;
@@ -234,7 +236,11 @@ async fn migrate_sqlite(conn: &mut SqliteConnection) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn open_postgres(server: &PgConnectOptions, options: &StoreOptions) -> Result<PgPool, Failure> {
+async fn open_postgres(
+    server: &PgConnectOptions,
+    options: &StoreOptions,
+    context: &Arc<Context>,
+) -> Result<PgPool, Failure> {
     // Another instance may be migrating: its lock is waited for without the bounds of ordinary statements.
     let mut conn = server.connect().await?;
     POSTGRES.run_direct(None, &mut conn, false).await?;
@@ -246,13 +252,19 @@ async fn open_postgres(server: &PgConnectOptions, options: &StoreOptions) -> Res
         ("lock_timeout", statement_ms.as_str()),
         ("idle_in_transaction_session_timeout", idle_ms.as_str()),
     ]);
+    let context = context.clone();
     let pool = PgPoolOptions::new()
         .max_connections(options.max_connections.max(1))
         .acquire_timeout(options.acquire_timeout)
         .test_before_acquire(false)
-        .before_acquire(|conn, meta| {
+        .before_acquire(move |conn, meta| {
+            let healthy_ms = context
+                .clock
+                .monotonic_ms()
+                .saturating_sub(context.failed_ms.load(std::sync::atomic::Ordering::Relaxed));
+            let trusted = TRUSTED_IDLE.min(Duration::from_millis(u64::try_from(healthy_ms).unwrap_or(0)));
             Box::pin(async move {
-                if meta.idle_for > TRUSTED_IDLE {
+                if meta.idle_for >= trusted {
                     conn.ping().await?;
                 }
                 Ok(true)

@@ -9,6 +9,7 @@ use crate::{
         db::{Budget, Db},
         error::{Stored, unknown},
         session_rotate,
+        session_routine::Asked,
     },
 };
 use std::{pin::pin, sync::Arc, time::Duration};
@@ -25,7 +26,7 @@ const GROUP: usize = 64;
 
 /// A call and whom to tell.
 struct Waiting {
-    call: Arc<Rotate>,
+    asked: Asked,
     caller: oneshot::Sender<Stored<Option<Rotated>>>,
 }
 
@@ -55,6 +56,9 @@ impl Lanes {
                     tokio::spawn(async move { serve(&db, &inbox).await })
                 };
                 while let Err(cause) = lane().await {
+                    if cause.is_cancelled() {
+                        return;
+                    }
                     tracing::error!(%cause, "a lane of rotations died and is replaced");
                 }
             });
@@ -64,14 +68,16 @@ impl Lanes {
 
     /// Rotates, retries or ends a family, whatever becomes of the caller; `None` when there is no such family.
     pub(super) async fn rotate(&self, call: Arc<Rotate>) -> Stored<Option<Rotated>> {
+        let context = &self.db.context;
+        let asked = Asked { call, until: context.until(Budget::Statement) };
+        // Whoever is refused here is refused there too: nothing happens after `until`.
+        let bound = Budget::Until(asked.until).of(context);
         let (caller, answer) = oneshot::channel();
         let way = async {
-            self.queue.send(Waiting { call, caller }).await.map_err(|_| unknown("the lanes have ended"))?;
+            self.queue.send(Waiting { asked, caller }).await.map_err(|_| unknown("the lanes have ended"))?;
             answer.await.unwrap_or_else(|_| Err(unknown("the lane has ended")))
         };
-        // The statement and, where it does not serve, a transaction.
-        let bound = Budget::Statement.of(&self.db.context).saturating_mul(2);
-        let late = || self.db.context.track(Err(unknown("the database did not answer in time")));
+        let late = || context.track(Err(unknown("the database did not answer in time")));
         tokio::time::timeout(bound, way).await.unwrap_or_else(|_| late())
     }
 }
@@ -83,8 +89,8 @@ async fn serve(db: &Db, inbox: &Mutex<mpsc::Receiver<Waiting>>) {
         if turn.recv_many(&mut group, GROUP).await == 0 {
             return;
         }
-        let calls: Vec<Arc<Rotate>> = group.iter().map(|waiting| waiting.call.clone()).collect();
-        let mut statement = pin!(session_rotate::routine(db, calls));
+        let calls: Vec<Asked> = group.iter().map(|waiting| waiting.asked.clone()).collect();
+        let mut statement = pin!(session_rotate::routine(db, Budget::Statement, calls));
         let alone = tokio::time::timeout(ALONE, &mut statement).await;
         drop(turn);
         let mut outcome = match alone {
@@ -93,10 +99,12 @@ async fn serve(db: &Db, inbox: &Mutex<mpsc::Receiver<Waiting>>) {
         };
         for (number, waiting) in group.drain(..).enumerate() {
             match &mut outcome {
-                Ok(answers) => match answers.get_mut(number).and_then(Option::take) {
-                    Some(rotated) => waiting.answer(Ok(Some(rotated))),
-                    None => decide(db, waiting).await,
-                },
+                Ok(answers) => {
+                    match answers.get_mut(number).map_or(Ok(None), |answer| std::mem::replace(answer, Ok(None))) {
+                        Ok(None) => decide(db, waiting).await,
+                        answer => waiting.answer(answer),
+                    }
+                }
                 Err(error) => waiting.answer(Err(error.clone())),
             }
         }
@@ -107,7 +115,7 @@ async fn serve(db: &Db, inbox: &Mutex<mpsc::Receiver<Waiting>>) {
 async fn decide(db: &Db, waiting: Waiting) {
     let under_lock = db.clone();
     db.set_off(async move {
-        let answer = session_rotate::under_lock(&under_lock, waiting.call.clone()).await;
+        let answer = session_rotate::under_lock(&under_lock, waiting.asked.clone()).await;
         waiting.answer(answer);
     })
     .await;

@@ -12,7 +12,7 @@ use crate::{
         token::{Handle, TokenHash},
     },
     store::{
-        db::{Backend, Db},
+        db::{Backend, Budget, Db},
         dialect::{on_db, on_one, on_read, on_tx},
         error::Stored,
         rotation_lane::Lanes,
@@ -42,7 +42,7 @@ impl Sessions {
         let (new, events) = (Arc::new(new), Arc::new(events));
         if self.lanes.is_some() {
             let (new, events) = (new.clone(), events.clone());
-            let opened = on_one!(self.db, |tx| session_open::at_once(tx, &new, &events).await)?;
+            let opened = on_one!(self.db, Budget::Statement, |tx| session_open::at_once(tx, &new, &events).await)?;
             if let Some(opened) = opened {
                 return Ok(opened);
             }

@@ -7,7 +7,7 @@ use crate::{
         store_error::StoreError,
     },
     store::{
-        db::Tx,
+        db::{Budget, Tx},
         dialect::{on_db, on_postgres},
         error::Stored,
         event,
@@ -36,7 +36,8 @@ pub(super) async fn open(tx: &mut Tx<'_>, new: &NewSession, events: &[Event]) ->
 /// has no room, or the statement came too late (see [`crate::store::session_routine`]): [`open`] then tells which.
 /// Logins in flight do not see each other and may overshoot the cap; the next login trims.
 pub(super) async fn at_once(tx: &mut Tx<'_>, new: &NewSession, events: &[Event]) -> Stored<Option<Opened>> {
-    let (clock, Some(deadline_ms)) = (tx.clock(), tx.context.deadline_ms()) else { return Ok(None) };
+    let until = tx.context.until(Budget::Statement);
+    let (clock, Some(deadline_ms)) = (tx.clock(), tx.context.database_time_at(until)) else { return Ok(None) };
     let columns = event::Arrays::of(events)?;
     let times: Option<(i64, i64, i64)> = on_postgres!(tx, fetch_optional ["WITH owner AS (
             UPDATE account SET last_login_ms = " NOW "
@@ -61,6 +62,9 @@ pub(super) async fn at_once(tx: &mut Tx<'_>, new: &NewSession, events: &[Event])
         new.transport.as_str(), new.origin.network.as_ref().map(|network| network.as_str()),
         new.origin.device.as_ref().map(|device| device.as_str()), new.amr.join(" "), deadline_ms,
     ))?;
+    if let Some((created_ms, _, _)) = times {
+        tx.context.note_database_time(created_ms);
+    }
     Ok(times.map(|(created_ms, idle_expires_ms, expires_ms)| Opened::Opened {
         created_ms,
         idle_expires_ms,

@@ -10,48 +10,46 @@ use crate::{
         token::Handle,
     },
     store::{
-        db::{Db, Tx},
+        db::{Budget, Db, Tx},
         dialect::{on_db, on_one, on_tx},
         error::Stored,
         event,
         row::{FamilyRow, SessionRow, session_id, user_id},
         session_end,
-        session_routine::{self, device, network, remember_key, sealed_columns, stored_successor},
+        session_routine::{self, Asked, device, network, remember_key, sealed_columns, stored_successor},
     },
 };
 use shared::id::SessionId;
 use std::sync::Arc;
 
 /// The routine case of all these calls as one change (see [`crate::store::session_routine`]): their answers in order.
-pub(super) async fn routine(db: &Db, calls: Vec<Arc<Rotate>>) -> Stored<Vec<Option<Rotated>>> {
-    on_one!(db, |tx| {
-        let calls: Vec<&Rotate> = calls.iter().map(AsRef::as_ref).collect();
-        let rows = session_routine::rotate(tx, &calls).await?;
-        rows.into_iter().map(|row| row.map(answer_routine).transpose()).collect()
-    })
+/// A row that does not read back fails its own call alone: outside of the change.
+pub(super) async fn routine(db: &Db, budget: Budget, calls: Vec<Asked>) -> Stored<Vec<Stored<Option<Rotated>>>> {
+    let rows = on_one!(db, budget, |tx| session_routine::rotate(tx, &calls).await)?;
+    Ok(rows.into_iter().map(|row| row.map(answer_routine).transpose()).collect())
 }
 
 /// One call by itself, first as routine.
 pub(super) async fn alone(db: Db, call: Arc<Rotate>) -> Stored<Option<Rotated>> {
-    match routine(&db, vec![call.clone()]).await?.pop().flatten() {
-        Some(rotated) => Ok(Some(rotated)),
-        None => under_lock(&db, call).await,
-    }
+    let until = db.context.until(Budget::Statement);
+    let asked = Asked { call, until };
+    let answer = routine(&db, Budget::Until(until), vec![asked.clone()]).await?.pop().transpose()?.flatten();
+    if answer.is_some() { Ok(answer) } else { under_lock(&db, asked).await }
 }
 
-/// Every case: under the lock of the session, and of the account where that is to end.
-pub(super) async fn under_lock(db: &Db, call: Arc<Rotate>) -> Stored<Option<Rotated>> {
-    if let Attempt::Done(rotated) = attempt(db, call.clone(), Locked::SessionOnly).await? {
+/// Every case: under the lock of the session, and of the account where that is to end; not after the caller's time.
+pub(super) async fn under_lock(db: &Db, asked: Asked) -> Stored<Option<Rotated>> {
+    if let Attempt::Done(rotated) = attempt(db, asked.clone(), Locked::SessionOnly).await? {
         return Ok(rotated.map(|rotated| *rotated));
     }
-    match attempt(db, call, Locked::AccountFirst).await? {
+    match attempt(db, asked, Locked::AccountFirst).await? {
         Attempt::Done(rotated) => Ok(rotated.map(|rotated| *rotated)),
         Attempt::NeedsAccount => Err(StoreError::unavailable("the account could not be locked")),
     }
 }
 
-async fn attempt(db: &Db, call: Arc<Rotate>, locked: Locked) -> Stored<Attempt> {
-    on_tx!(db, |tx| rotate(tx, &call, locked).await)
+async fn attempt(db: &Db, asked: Asked, locked: Locked) -> Stored<Attempt> {
+    on_tx!(db, within Budget::Until(asked.until), |tx| rotate(tx, &asked.call, locked).await)
 }
 
 /// Whose rows are locked before the session's own.

@@ -20,14 +20,23 @@ use crate::{
     },
 };
 use sqlx::{PgConnection, Postgres};
+use std::sync::Arc;
 
 /// Numbers up to this cannot overflow in SQL when they are added to a time in microseconds; larger ones take the
 /// way through [`crate::domain::rotation::decide`], whose arithmetic saturates.
 const SAFE: i64 = 1 << 60;
 
+/// A call and how long its caller waits.
+#[derive(Clone)]
+pub(super) struct Asked {
+    pub(super) call: Arc<Rotate>,
+    /// The instant of the monotonic clock, in milliseconds, at which the caller is refused: nothing may happen after it.
+    pub(super) until: i64,
+}
+
 /// Rotates what it can: an answer for each call in its order, `None` where the call is not routine.
-pub(super) async fn rotate(tx: &mut Tx<'_>, calls: &[&Rotate]) -> Stored<Vec<Option<FamilyRow>>> {
-    let routine: Vec<Routine<'_>> = calls.iter().enumerate().filter_map(|(n, call)| Routine::of(n, call)).collect();
+pub(super) async fn rotate(tx: &mut Tx<'_>, calls: &[Asked]) -> Stored<Vec<Option<FamilyRow>>> {
+    let routine: Vec<Routine<'_>> = calls.iter().enumerate().filter_map(|(n, asked)| Routine::of(n, asked)).collect();
     let mut rows: Vec<Option<FamilyRow>> = calls.iter().map(|_| None).collect();
     for NumberedRow { n, row } in numbered(tx, &routine).await? {
         if let Some(place) = usize::try_from(n).ok().and_then(|n| rows.get_mut(n)) {
@@ -49,9 +58,11 @@ async fn numbered(tx: &mut Tx<'_>, routine: &[Routine<'_>]) -> Stored<Vec<Number
     let (numbers, events): (Vec<i64>, Vec<Event>) =
         recorded.map(|routine| (routine.n, routine.call.event.clone().doing(Action::SessionRefreshed))).unzip();
     let noted = Noted { n: numbers, columns: event::Arrays::of(&events)? };
-    let (clock, Some(deadline_ms)) = (tx.clock(), tx.context.deadline_ms()) else { return Ok(Vec::new()) };
+    let context = tx.context;
+    let until_ms = routine.iter().map(|routine| context.database_time_at(routine.until)).collect();
+    let (clock, Some(until_ms)) = (tx.clock(), until_ms) else { return Ok(Vec::new()) };
     let Conn::Postgres(conn) = &mut tx.conn else { return Ok(Vec::new()) };
-    let result = together(conn, Times { clock, deadline_ms }, routine, noted).await;
+    let result = together(conn, Times { clock, until_ms }, routine, noted).await;
     let rows = tx.noted(result)?;
     if let Some(done) = rows.last() {
         tx.context.note_database_time(done.row.session.now_ms);
@@ -63,8 +74,8 @@ async fn numbered(tx: &mut Tx<'_>, routine: &[Routine<'_>]) -> Stored<Vec<Number
 struct Times {
     /// The argument of `NOW`.
     clock: i64,
-    /// The database time after which it must not do anything.
-    deadline_ms: i64,
+    /// For each call the database time after which it must not do anything.
+    until_ms: Vec<i64>,
 }
 
 /// The events of recorded calls.
@@ -119,6 +130,7 @@ fn keyed_ms(call: &Rotate) -> i64 {
 struct Routine<'c> {
     n: i64,
     call: &'c Rotate,
+    until: i64,
     sealed: Option<&'c [u8]>,
     keying: Option<&'static str>,
     emission_us: i64,
@@ -128,7 +140,8 @@ struct Routine<'c> {
 }
 
 impl<'c> Routine<'c> {
-    fn of(n: usize, call: &'c Rotate) -> Option<Self> {
+    fn of(n: usize, asked: &'c Asked) -> Option<Self> {
+        let call = asked.call.as_ref();
         let (emission_us, tolerance_us, mode) = quota_numbers(call.policy.quota, call.policy.shadow);
         let numbers = [emission_us, tolerance_us, call.policy.idle_ms, call.policy.access_ttl_ms, keyed_ms(call)];
         if numbers.iter().any(|number| *number > SAFE) {
@@ -136,7 +149,16 @@ impl<'c> Routine<'c> {
         }
         let kept = call.successor.sealed.as_ref().filter(|sealed| call.policy.grace_of(sealed.keying) > 0);
         let (sealed, keying) = sealed_columns(kept);
-        Some(Self { n: i64::try_from(n).ok()?, call, sealed, keying, emission_us, tolerance_us, mode })
+        Some(Self {
+            n: i64::try_from(n).ok()?,
+            call,
+            until: asked.until,
+            sealed,
+            keying,
+            emission_us,
+            tolerance_us,
+            mode,
+        })
     }
 }
 
@@ -260,9 +282,9 @@ async fn one(tx: &mut Tx<'_>, routine: &Routine<'_>) -> Stored<Option<NumberedRo
 /// how many calls it carries.
 ///
 /// It never waits: a row that somebody else holds is left to the way under the lock, so that neither a deadlock nor one
-/// slow transaction can hold up the others. It does nothing after its deadline ($19): a server that was halted runs
-/// what is left in its sockets when it goes on, long after the callers were refused, and the grace of rotations nobody
-/// was told of would pass unused. `LIMIT` tells the planner that there are few calls (it takes a tenth of what it
+/// slow transaction can hold up the others. It does nothing for a caller who was refused meanwhile ($19): a server
+/// that was halted runs what is left in its sockets when it goes on, and the grace of rotations nobody was told of would
+/// pass unused. `LIMIT` tells the planner that there are few calls (it takes a tenth of what it
 /// assumes of an array), so that it looks up each row and never reads the whole table for them.
 macro_rules! together {
     () => {
@@ -271,9 +293,9 @@ macro_rules! together {
             FROM (SELECT asked.*, held.id, held.account_id, ", word!(postgres NOW), " AS now_ms
                 FROM (SELECT * FROM unnest($2::bigint[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bytea[],
                         $7::text[], $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bigint[],
-                        $14::bigint[], $15::bigint[], $16::bytea[], $17::bigint[])
+                        $14::bigint[], $15::bigint[], $16::bytea[], $17::bigint[], $19::bigint[])
                     AS asked (n, handle, presented, successor, sealed, keying, transport, network, device,
-                        access_ttl_ms, idle_ms, mode, emission_us, tolerance_us, tag, tag_ms) LIMIT $18) AS asked
+                        access_ttl_ms, idle_ms, mode, emission_us, tolerance_us, tag, tag_ms, until_ms) LIMIT $18) AS asked
                 CROSS JOIN LATERAL (SELECT session.id, session.account_id FROM session
                     WHERE session.handle = asked.handle AND session.cur_hash = asked.presented",
                     word!(postgres SKIP_LOCKED), ") AS held) AS call
@@ -282,7 +304,7 @@ macro_rules! together {
                 AND email.primary_ms IS NOT NULL
             LEFT JOIN identifier AS username ON username.account_id = call.account_id AND username.kind = 'username'
                 AND username.primary_ms IS NOT NULL
-            WHERE ", routine!("least", "greatest"), " AND call.now_ms <= $19
+            WHERE ", routine!("least", "greatest"), " AND call.now_ms <= call.until_ms
             RETURNING session.id, session.account_id, email.display AS email, session.epoch AS global_epoch, ",
             word!(postgres FAMILY), ", account.epoch AS owner_epoch, account.created_ms AS owner_created_ms,
             account.last_login_ms AS owner_last_login_ms, account.disabled_ms AS owner_disabled_ms,
@@ -345,7 +367,7 @@ async fn together(
         .bind(each(calls, |routine| kept_tag(routine.call)))
         .bind(column(|routine| keyed_ms(routine.call)))
         .bind(i64::try_from(calls.len()).unwrap_or(i64::MAX))
-        .bind(times.deadline_ms);
+        .bind(times.until_ms);
     if !is_kept {
         return query.fetch_all(conn).await;
     }

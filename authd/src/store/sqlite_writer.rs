@@ -1,7 +1,8 @@
 //! The one writer of SQLite: changes that wait at the same moment share a transaction and its fsync.
 //!
 //! Each change runs in a savepoint of its own and is answered after the shared commit. A change that fails or is undone
-//! leaves the others alone, but for the hot ones that do without a savepoint ([`Undo::WithGroup`]); if SQLite gave up the whole transaction (`FULL` and I/O errors may do that), its savepoint
+//! leaves the others alone, but for the hot ones that do without a savepoint ([`Undo::WithGroup`]). One whose caller was
+//! refused for its time before its turn came does nothing. If SQLite gave up the whole transaction (`FULL` and I/O errors may do that), its savepoint
 //! is gone, the next savepoint statement says so, and everybody in the group is told that nothing happened.
 
 use crate::{
@@ -43,6 +44,8 @@ trait Work: Send {
 struct Job<T, F> {
     body: Option<F>,
     undo: Undo,
+    /// When the caller is refused, by the monotonic clock.
+    until: i64,
     result: Option<Stored<T>>,
     caller: oneshot::Sender<Stored<T>>,
 }
@@ -55,6 +58,10 @@ where
     fn run<'a>(&'a mut self, conn: &'a mut SqliteConnection, context: &'a Context) -> BoxFuture<'a, Fate> {
         Box::pin(async move {
             let Some(body) = self.body.take() else { return Fate::Undo };
+            if context.clock.monotonic_ms() >= self.until {
+                self.result = Some(Err(StoreError::unavailable("the writer was too busy")));
+                return Fate::Keep;
+            }
             let mut tx = Tx::new(Conn::Sqlite(conn), context);
             let result = body(&mut tx).await;
             let (result, fate) = tx.settle(result);
@@ -121,7 +128,8 @@ impl Writer {
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
     {
         let (caller, answer) = oneshot::channel();
-        let job = Message::Work(Box::new(Job { body: Some(body), undo, result: None, caller }));
+        let job =
+            Message::Work(Box::new(Job { body: Some(body), undo, until: context.until(budget), result: None, caller }));
         match tokio::time::timeout(context.acquire_timeout, self.queue.send(job)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(StoreError::unavailable("the writer has stopped")),

@@ -154,6 +154,60 @@ async fn a_stalled_server_is_answered_in_time_and_heals() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waited_past_its_callers_time_is_not_done_when_the_server_goes_on() {
+    let (server, world) = own_postgres().await;
+    let account = world.account("ada@example.org").await;
+    let mut families = Vec::new();
+    for _ in 0..40 {
+        let session = world.session(&account).await;
+        let first = world.call(&session, session.token);
+        world.rotate(&first).await;
+        families.push((session, first.successor.hash));
+    }
+    server.pause();
+    let mut calls = tokio::task::JoinSet::new();
+    // They come one after the other: many wait for the statements of those before them.
+    for (session, token) in &families {
+        let (id, call) = (session.id.clone(), world.call(session, *token));
+        let sessions = world.stores.sessions.clone();
+        calls.spawn(async move { (id, sessions.rotate(call).await.is_ok()) });
+        tokio::time::sleep(Duration::from_millis(90)).await;
+    }
+    server.resume();
+    let answers = calls.join_all().await;
+    healed(&world).await;
+    assert!(answers.iter().any(|(_, is_done)| !is_done), "somebody waited too long");
+    for (id, is_done) in answers {
+        let found = world.stores.sessions.find(&id).await.unwrap().unwrap();
+        assert_eq!(found.generation, if is_done { 2 } else { 1 }, "{id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_session_fails_its_own_refresh_alone() {
+    let (_server, world) = own_postgres().await;
+    let account = world.account("ada@example.org").await;
+    let mut families = Vec::new();
+    for _ in 0..12 {
+        let session = world.session(&account).await;
+        let first = world.call(&session, session.token);
+        world.rotate(&first).await;
+        families.push((session, first.successor.hash));
+    }
+    let pool = sqlx::PgPool::connect(&world.url).await.unwrap();
+    let damaged = families[0].0.id.as_str();
+    sqlx::query("UPDATE session SET id = 'ses_damaged' WHERE id = $1").bind(damaged).execute(&pool).await.unwrap();
+    let mut calls = tokio::task::JoinSet::new();
+    for (number, (session, token)) in families.iter().enumerate() {
+        let (sessions, call) = (world.stores.sessions.clone(), world.call(session, *token));
+        calls.spawn(async move { (number, sessions.rotate(call).await) });
+    }
+    for (number, done) in calls.join_all().await {
+        assert_eq!(done.is_err(), number == 0, "{number}: {done:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_died_keeps_what_was_acknowledged_and_heals() {
     let (mut server, world) = own_postgres().await;
     let account = world.account("ada@example.org").await;
