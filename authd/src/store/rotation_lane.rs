@@ -4,7 +4,10 @@
 //! under way at a time, because few large ones cost less than many small ones; one that is slow lets the next lane go.
 
 use crate::{
-    domain::session::{Rotate, Rotated},
+    domain::{
+        session::{Rotate, Rotated},
+        token::Handle,
+    },
     store::{
         db::{Budget, Db},
         error::{Stored, unknown},
@@ -12,7 +15,12 @@ use crate::{
         session_routine::Asked,
     },
 };
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    pin::pin,
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Duration,
+};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 /// Statements under way at once, when they are slow.
@@ -37,6 +45,30 @@ impl Waiting {
     }
 }
 
+/// How many calls of each family are being decided under its lock. What comes later for the family goes the same way:
+/// overtaking them, it would make a lost reply that is asked for again look like a replay.
+#[derive(Clone, Default)]
+struct Deciding(Arc<std::sync::Mutex<HashMap<Handle, usize>>>);
+
+impl Deciding {
+    fn families(&self) -> MutexGuard<'_, HashMap<Handle, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, handle: Handle) {
+        *self.families().entry(handle).or_default() += 1;
+    }
+
+    fn end(&self, handle: Handle) {
+        if let Entry::Occupied(mut calls) = self.families().entry(handle) {
+            *calls.get_mut() -= 1;
+            if *calls.get() == 0 {
+                calls.remove();
+            }
+        }
+    }
+}
+
 /// The way to the lanes; they end with it.
 pub(super) struct Lanes {
     queue: mpsc::Sender<Waiting>,
@@ -47,13 +79,14 @@ impl Lanes {
     pub(super) fn start(db: &Db) -> Self {
         let (queue, inbox) = mpsc::channel(QUEUE);
         let inbox = Arc::new(Mutex::new(inbox));
+        let deciding = Deciding::default();
         for _ in 0..LANES {
-            let (db, inbox) = (db.clone(), inbox.clone());
+            let (db, inbox, deciding) = (db.clone(), inbox.clone(), deciding.clone());
             #[expect(clippy::disallowed_methods, reason = "it ends with the queue; closing waits for what it changes")]
             tokio::spawn(async move {
                 let lane = || {
-                    let (db, inbox) = (db.clone(), inbox.clone());
-                    tokio::spawn(async move { serve(&db, &inbox).await })
+                    let (db, inbox, deciding) = (db.clone(), inbox.clone(), deciding.clone());
+                    tokio::spawn(async move { serve(&db, &inbox, &deciding).await })
                 };
                 while let Err(cause) = lane().await {
                     if cause.is_cancelled() {
@@ -82,12 +115,22 @@ impl Lanes {
     }
 }
 
-async fn serve(db: &Db, inbox: &Mutex<mpsc::Receiver<Waiting>>) {
+async fn serve(db: &Db, inbox: &Mutex<mpsc::Receiver<Waiting>>, deciding: &Deciding) {
     let mut group: Vec<Waiting> = Vec::with_capacity(GROUP);
     loop {
         let mut turn = inbox.lock().await;
         if turn.recv_many(&mut group, GROUP).await == 0 {
             return;
+        }
+        let behind = {
+            let families = deciding.families();
+            group.extract_if(.., |waiting| families.contains_key(&waiting.asked.call.handle)).collect::<Vec<_>>()
+        };
+        for waiting in behind {
+            decide(db, waiting, deciding).await;
+        }
+        if group.is_empty() {
+            continue;
         }
         let calls: Vec<Asked> = group.iter().map(|waiting| waiting.asked.clone()).collect();
         let mut statement = pin!(session_rotate::routine(db, Budget::Statement, calls));
@@ -101,7 +144,7 @@ async fn serve(db: &Db, inbox: &Mutex<mpsc::Receiver<Waiting>>) {
             match &mut outcome {
                 Ok(answers) => {
                     match answers.get_mut(number).map_or(Ok(None), |answer| std::mem::replace(answer, Ok(None))) {
-                        Ok(None) => decide(db, waiting).await,
+                        Ok(None) => decide(db, waiting, deciding).await,
                         answer => waiting.answer(answer),
                     }
                 }
@@ -112,10 +155,12 @@ async fn serve(db: &Db, inbox: &Mutex<mpsc::Receiver<Waiting>>) {
 }
 
 /// What is not routine waits for its own locks and holds up nobody.
-async fn decide(db: &Db, waiting: Waiting) {
-    let under_lock = db.clone();
+async fn decide(db: &Db, waiting: Waiting, deciding: &Deciding) {
+    let (under_lock, deciding, handle) = (db.clone(), deciding.clone(), waiting.asked.call.handle);
+    deciding.begin(handle);
     db.set_off(async move {
         let answer = session_rotate::under_lock(&under_lock, waiting.asked.clone()).await;
+        deciding.end(handle);
         waiting.answer(answer);
     })
     .await;
