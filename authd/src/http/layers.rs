@@ -55,7 +55,7 @@ pub(crate) async fn surround(State(state): State<HttpState>, mut request: Reques
     let span = if is_quiet { Span::none() } else { begin() };
     request.extensions_mut().insert(client.clone());
     let started_ms = state.clock.monotonic_ms();
-    let response = answer(&state, &options, request, next).instrument(span.clone()).await;
+    let response = answer(&state, &options, route, request, next).instrument(span.clone()).await;
     let took_ms = state.clock.monotonic_ms().saturating_sub(started_ms);
     let (mut response, refused) = write_problem(response, &client.request_id);
     let status = response.status().as_u16();
@@ -68,18 +68,22 @@ pub(crate) async fn surround(State(state): State<HttpState>, mut request: Reques
 }
 
 /// Between the log line and the route.
-async fn answer(state: &HttpState, options: &HttpOptions, request: Request, next: Next) -> Response {
+async fn answer(state: &HttpState, options: &HttpOptions, route: &str, request: Request, next: Next) -> Response {
     let cors = Cors::of(&request, options);
     let response = match cors.preflight() {
         Some(preflight) => preflight,
-        None => admit(state, options, request, next).await.unwrap_or_else(IntoResponse::into_response),
+        None => admit(state, options, route, request, next).await.unwrap_or_else(IntoResponse::into_response),
     };
     cors.finish(response)
 }
 
-async fn admit(state: &HttpState, options: &HttpOptions, request: Request, next: Next) -> Result<Response, ApiError> {
-    let matched = request.extensions().get::<MatchedPath>().cloned();
-    let route = matched.as_ref().map_or("", MatchedPath::as_str);
+async fn admit(
+    state: &HttpState,
+    options: &HttpOptions,
+    route: &str,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
     lockdown(state, route)?;
     let request = read_body(request, options.body_limit).await?;
     tokio::time::timeout(budget_of(route, options), next.run(request)).await.map_err(|_| ApiError::overloaded())

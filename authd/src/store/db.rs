@@ -67,13 +67,8 @@ pub(super) enum Fate {
 }
 
 impl<'c> Tx<'c> {
-    pub(super) fn new(conn: Conn<'c>, context: &'c Context) -> Self {
-        Self { conn, context, failed: false, commits: Commits::Apart, undone: false }
-    }
-
-    /// For statements that commit by themselves.
-    pub(super) fn by_itself(conn: Conn<'c>, context: &'c Context) -> Self {
-        Self { commits: Commits::ByItself, ..Self::new(conn, context) }
+    pub(super) fn new(conn: Conn<'c>, context: &'c Context, commits: Commits) -> Self {
+        Self { conn, context, failed: false, commits, undone: false }
     }
 
     /// Nothing of this transaction is to stay, although its body returns an answer.
@@ -246,7 +241,7 @@ impl Db {
     {
         let result = match &self.backend {
             Backend::Sqlite { writer, .. } => writer.write(&self.context, budget, Undo::WithGroup, body).await,
-            Backend::Postgres(server) => server.at_once(&self.context, body).await,
+            Backend::Postgres(server) => server.at_once(&self.context, budget, body).await,
         };
         self.context.track(result)
     }
@@ -293,6 +288,6 @@ where
     F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>>,
 {
     let mut conn = readers.acquire().await.map_err(fault)?;
-    let mut tx = Tx::new(Conn::Sqlite(&mut conn), context);
+    let mut tx = Tx::new(Conn::Sqlite(&mut conn), context, Commits::Apart);
     body(&mut tx).await
 }

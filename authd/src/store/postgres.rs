@@ -4,7 +4,7 @@
 use crate::{
     domain::store_error::StoreError,
     store::{
-        db::{BoxFuture, Budget, Conn, Context, Fate, Tx},
+        db::{BoxFuture, Budget, Commits, Conn, Context, Fate, Tx},
         error::{Stored, fault, unknown},
     },
 };
@@ -71,14 +71,15 @@ impl Server {
     }
 
     /// One statement that commits by itself; in a task that nobody but the runtime ends.
-    pub(super) async fn at_once<T, F>(&self, context: &Context, body: F) -> Stored<T>
+    pub(super) async fn at_once<T, F>(&self, context: &Context, budget: Budget, body: F) -> Stored<T>
     where
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>>,
     {
         let under_way = self.changes.read().await;
-        let result = at_once(&self.pool, context, body).await;
+        let statement = statements(&self.pool, context, Commits::ByItself, body);
+        let result = tokio::time::timeout(budget.of(context), statement).await;
         drop(under_way);
-        result
+        result.unwrap_or_else(|_| Err(unknown("the database did not answer in time")))
     }
 
     /// One transaction in a task that nobody but the runtime can end.
@@ -111,7 +112,7 @@ impl Server {
     where
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>>,
     {
-        tokio::time::timeout(Budget::Statement.of(context), read(&self.pool, context, body))
+        tokio::time::timeout(Budget::Statement.of(context), statements(&self.pool, context, Commits::Apart, body))
             .await
             .unwrap_or_else(|_| Err(StoreError::unavailable("the database did not answer in time")))
     }
@@ -124,26 +125,6 @@ impl Server {
     }
 }
 
-async fn at_once<T, F>(pool: &PgPool, context: &Context, body: F) -> Stored<T>
-where
-    F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>>,
-{
-    // Waiting for a connection has a bound of its own.
-    let mut held = acquire(pool).await?;
-    let result = {
-        let Some(conn) = &mut held.0 else { return Err(StoreError::unavailable("no connection")) };
-        let mut tx = Tx::by_itself(Conn::Postgres(conn), context);
-        match tokio::time::timeout(context.statement_timeout, body(&mut tx)).await {
-            Ok(result) => tx.settle(result).0,
-            Err(_) => return Err(unknown("the database did not answer in time")),
-        }
-    };
-    if result.is_ok() {
-        held.release();
-    }
-    result
-}
-
 async fn run<T, F>(pool: &PgPool, context: &Context, body: F, committing: &AtomicBool) -> Stored<T>
 where
     F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>>,
@@ -151,7 +132,7 @@ where
     let mut held = begin(pool).await?;
     let (result, fate) = {
         let Some(conn) = &mut held.0 else { return Err(StoreError::unavailable("no connection")) };
-        let mut tx = Tx::new(Conn::Postgres(conn), context);
+        let mut tx = Tx::new(Conn::Postgres(conn), context, Commits::Apart);
         let result = body(&mut tx).await;
         tx.settle(result)
     };
@@ -168,14 +149,15 @@ where
     result
 }
 
-async fn read<T, F>(pool: &PgPool, context: &Context, body: F) -> Stored<T>
+/// Statements without a transaction around them.
+async fn statements<T, F>(pool: &PgPool, context: &Context, commits: Commits, body: F) -> Stored<T>
 where
     F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>>,
 {
     let mut held = acquire(pool).await?;
     let result = {
         let Some(conn) = &mut held.0 else { return Err(StoreError::unavailable("no connection")) };
-        let mut tx = Tx::new(Conn::Postgres(conn), context);
+        let mut tx = Tx::new(Conn::Postgres(conn), context, commits);
         body(&mut tx).await
     };
     if result.is_ok() {

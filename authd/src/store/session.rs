@@ -40,14 +40,16 @@ impl Sessions {
     /// One statement where that serves, else a transaction.
     async fn open_in_steps(&self, new: NewSession, events: Vec<Event>) -> Stored<Opened> {
         let (new, events) = (Arc::new(new), Arc::new(events));
+        let until = self.db.context.until(Budget::Statement);
         if self.lanes.is_some() {
             let (new, events) = (new.clone(), events.clone());
-            let opened = on_one!(self.db, Budget::Statement, |tx| session_open::at_once(tx, &new, &events).await)?;
+            let opened =
+                on_one!(self.db, Budget::Until(until), |tx| session_open::at_once(tx, &new, &events, until).await)?;
             if let Some(opened) = opened {
                 return Ok(opened);
             }
         }
-        on_tx!(self.db, |tx| session_open::open(tx, &new, &events).await)
+        on_tx!(self.db, within Budget::Until(until), |tx| session_open::open(tx, &new, &events).await)
     }
 }
 

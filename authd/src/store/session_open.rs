@@ -7,7 +7,7 @@ use crate::{
         store_error::StoreError,
     },
     store::{
-        db::{Budget, Tx},
+        db::Tx,
         dialect::{on_db, on_postgres},
         error::Stored,
         event,
@@ -35,8 +35,7 @@ pub(super) async fn open(tx: &mut Tx<'_>, new: &NewSession, events: &[Event]) ->
 /// Opens a session with one statement that commits by itself, for PostgreSQL; `None` when the account may not log in or
 /// has no room, or the statement came too late (see [`crate::store::session_routine`]): [`open`] then tells which.
 /// Logins in flight do not see each other and may overshoot the cap; the next login trims.
-pub(super) async fn at_once(tx: &mut Tx<'_>, new: &NewSession, events: &[Event]) -> Stored<Option<Opened>> {
-    let until = tx.context.until(Budget::Statement);
+pub(super) async fn at_once(tx: &mut Tx<'_>, new: &NewSession, events: &[Event], until: i64) -> Stored<Option<Opened>> {
     let (clock, Some(deadline_ms)) = (tx.clock(), tx.context.database_time_at(until)) else { return Ok(None) };
     let columns = event::Arrays::of(events)?;
     let times: Option<(i64, i64, i64)> = on_postgres!(tx, fetch_optional ["WITH owner AS (

@@ -86,8 +86,11 @@ struct Noted<'e> {
 
 /// The successor with its seal, if a lost reply may be asked for again.
 pub(super) fn stored_successor(call: &Rotate) -> Successor {
-    let sealed = call.successor.sealed.clone().filter(|sealed| call.policy.grace_of(sealed.keying) > 0);
-    Successor { hash: call.successor.hash, sealed }
+    Successor { hash: call.successor.hash, sealed: kept_seal(call).cloned() }
+}
+
+fn kept_seal(call: &Rotate) -> Option<&Sealed> {
+    call.successor.sealed.as_ref().filter(|sealed| call.policy.grace_of(sealed.keying) > 0)
 }
 
 /// Seal and keying as columns.
@@ -147,8 +150,7 @@ impl<'c> Routine<'c> {
         if numbers.iter().any(|number| *number > SAFE) {
             return None;
         }
-        let kept = call.successor.sealed.as_ref().filter(|sealed| call.policy.grace_of(sealed.keying) > 0);
-        let (sealed, keying) = sealed_columns(kept);
+        let (sealed, keying) = sealed_columns(kept_seal(call));
         Some(Self {
             n: i64::try_from(n).ok()?,
             call,

@@ -8,7 +8,7 @@
 use crate::{
     domain::store_error::StoreError,
     store::{
-        db::{BoxFuture, Budget, Conn, Context, Fate, Tx},
+        db::{BoxFuture, Budget, Commits, Conn, Context, Fate, Tx},
         error::{Stored, fault, unknown},
     },
 };
@@ -62,7 +62,7 @@ where
                 self.result = Some(Err(StoreError::unavailable("the writer was too busy")));
                 return Fate::Keep;
             }
-            let mut tx = Tx::new(Conn::Sqlite(conn), context);
+            let mut tx = Tx::new(Conn::Sqlite(conn), context, Commits::Apart);
             let result = body(&mut tx).await;
             let (result, fate) = tx.settle(result);
             self.result = Some(result);

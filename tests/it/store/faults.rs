@@ -4,11 +4,13 @@ use super::{World, on_every_store, options};
 use authd::{
     domain::{
         audit::Action,
-        session::{EndReason, Opened, SessionFilter},
+        session::{EndReason, NewSession, Opened, SessionFilter},
         store_error::StoreError,
+        token::TokenHash,
     },
     store::{OpenError, StoreOptions, open},
 };
+use shared::id::UserId;
 use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 use std::{
     os::unix::fs::PermissionsExt,
@@ -153,17 +155,23 @@ async fn a_stalled_server_is_answered_in_time_and_heals() {
     assert_eq!(world.rotate(&world.call(&session, token)).await.session.generation, 2);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_waited_past_its_callers_time_is_not_done_when_the_server_goes_on() {
-    let (server, world) = own_postgres().await;
-    let account = world.account("ada@example.org").await;
+/// Sessions that were rotated once, with their current tokens.
+async fn rotated(world: &World, account: &UserId, count: usize) -> Vec<(NewSession, TokenHash)> {
     let mut families = Vec::new();
-    for _ in 0..40 {
-        let session = world.session(&account).await;
+    for _ in 0..count {
+        let session = world.session(account).await;
         let first = world.call(&session, session.token);
         world.rotate(&first).await;
         families.push((session, first.successor.hash));
     }
+    families
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waited_past_its_callers_time_is_not_done_when_the_server_goes_on() {
+    let (server, world) = own_postgres().await;
+    let account = world.account("ada@example.org").await;
+    let families = rotated(&world, &account, 40).await;
     server.pause();
     let mut calls = tokio::task::JoinSet::new();
     // They come one after the other: many wait for the statements of those before them.
@@ -187,13 +195,7 @@ async fn what_waited_past_its_callers_time_is_not_done_when_the_server_goes_on()
 async fn a_damaged_session_fails_its_own_refresh_alone() {
     let (_server, world) = own_postgres().await;
     let account = world.account("ada@example.org").await;
-    let mut families = Vec::new();
-    for _ in 0..12 {
-        let session = world.session(&account).await;
-        let first = world.call(&session, session.token);
-        world.rotate(&first).await;
-        families.push((session, first.successor.hash));
-    }
+    let families = rotated(&world, &account, 12).await;
     let pool = sqlx::PgPool::connect(&world.url).await.unwrap();
     let damaged = families[0].0.id.as_str();
     sqlx::query("UPDATE session SET id = 'ses_damaged' WHERE id = $1").bind(damaged).execute(&pool).await.unwrap();
