@@ -113,6 +113,8 @@ CREATE TABLE idempotency (
     scope      TEXT NOT NULL,
     tag        BYTEA NOT NULL,
     account_id TEXT COLLATE "C" NOT NULL,
+    -- The session that a registration opened last.
+    session_id TEXT,
     created_ms BIGINT NOT NULL,
     expires_ms BIGINT NOT NULL,
     PRIMARY KEY (tenant_id, scope, tag)

@@ -113,6 +113,8 @@ CREATE TABLE idempotency (
     scope      TEXT NOT NULL,
     tag        BLOB NOT NULL,
     account_id TEXT NOT NULL,
+    -- The session that a registration opened last.
+    session_id TEXT,
     created_ms INTEGER NOT NULL,
     expires_ms INTEGER NOT NULL,
     PRIMARY KEY (tenant_id, scope, tag)

@@ -236,6 +236,27 @@ on_both! {
     }
 }
 
+on_both! {
+    async fn a_repeated_registration_ends_no_session_but_its_own_and_only_while_nobody_uses_it(options) {
+        let daemon = Daemon::start(options).await;
+        let body = json!({ "email": "ada@example.org", "password": PASSWORD });
+        let call = daemon.client().post("/api/auth/register", &body).header("idempotency-key", "a-key-of-a-client");
+        let mut of_registrations = vec![Tokens::of(&call.send().await)];
+        let login = daemon.client().login("ada@example.org").await;
+        for _ in 0..2 {
+            of_registrations.push(Tokens::of(&call.send().await));
+        }
+        let used = of_registrations.pop().unwrap();
+        for lost in of_registrations {
+            assert_eq!(daemon.client().try_refresh(&lost.refresh).await.status, 401);
+        }
+        let used = daemon.client().refresh(&used).await;
+        call.send().await.assert_status(201);
+        daemon.client().refresh(&used).await;
+        daemon.client().refresh(&login).await;
+    }
+}
+
 #[tokio::test]
 async fn fields_that_are_not_the_clients_to_set_are_refused() {
     let daemon = Daemon::start(Options::sqlite()).await;

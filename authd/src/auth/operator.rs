@@ -226,6 +226,7 @@ impl Auth {
             since_ms: query.since_ms,
             until_ms: query.until_ms,
             device: query.device,
+            unused: false,
         })
     }
 }

@@ -4,15 +4,14 @@ use crate::auth::{
     Auth, Caller, IdempotencyKey, Refusal, RegistrationMode, Tokens, evaluate::Evaluation, grant::Grant,
 };
 use crate::domain::{
-    account::{Account, Created, NewAccount},
+    account::{Account, Created, NewAccount, Registered},
     audit::{Action, Actor},
     identifier::{Email, Username},
     limit::{LimitKey, PolicyName},
-    page::PageRequest,
     password::{Against, Checked, Password},
-    session::{EndReason, Opened, SessionFilter, SessionState},
+    session::{EndReason, Opened, SessionFilter},
 };
-use shared::id::UserId;
+use shared::id::{SessionId, UserId};
 
 /// Somebody who wants an account; names are checked here so that every fault gets its own code.
 #[derive(Debug, Clone)]
@@ -108,29 +107,40 @@ impl Auth {
         password: Password,
     ) -> Result<Option<Tokens>, Refusal> {
         let Some(tag) = tag else { return Ok(None) };
-        let Some(id) = self.parts.accounts.find_registration(tag).await? else { return Ok(None) };
+        let Some(Registered { account: id, session: lost }) = self.parts.accounts.find_registration(tag).await? else {
+            return Ok(None);
+        };
         let Some(record) = self.parts.accounts.find(&id).await? else { return Ok(None) };
         let hash = record.password.clone().filter(|_| record.account.disabled_ms.is_none());
         let against = hash.map_or_else(|| Against::Nobody(id.to_string()), Against::Stored);
         let key = LimitKey::id(id.as_str());
         let event = self.event(caller, Action::LoginDenied).about("user", id.as_str());
         let policy = PolicyName::LoginAccount;
-        let evaluated = self.evaluate(Evaluation { policy, key, password, against, event: &event }).await?;
-        if evaluated.checked == Checked::Wrong {
+        let evaluation = Evaluation { policy, key, password: password.clone(), against, event: &event };
+        if self.evaluate(evaluation).await?.checked == Checked::Wrong {
             self.parts.audit.append(vec![event.denied("credentials")]).await?;
             return Ok(None);
         }
-        self.supersede_unused_session(caller, &id).await?;
-        self.open_session(caller, &record).await.map(Some)
+        if password.is_unwanted() {
+            // A client that left may hold the session of a later repeat by now: nothing is replaced behind its back.
+            return Err(Refusal::Overloaded);
+        }
+        if let Some(lost) = lost {
+            self.supersede(caller, &id, lost).await?;
+        }
+        let tokens = self.open_session(caller, &record).await?;
+        self.parts.accounts.note_registration(tag, tokens.session.clone()).await?;
+        Ok(Some(tokens))
     }
 
-    async fn supersede_unused_session(&self, caller: &Caller, id: &UserId) -> Result<(), Refusal> {
+    /// Ends the session whose tokens got lost, unless somebody uses it.
+    async fn supersede(&self, caller: &Caller, id: &UserId, lost: SessionId) -> Result<(), Refusal> {
+        let why = EndReason::Superseded;
+        let event = self.event(caller, Action::SessionRevoked).by(Actor::User(id.to_string())).because(why.as_str());
         let filter =
-            SessionFilter { account: Some(id.clone()), state: Some(SessionState::Live), ..SessionFilter::default() };
-        let live = self.parts.sessions.list(filter, PageRequest::first(1_000)).await?;
-        let Some(unused) = live.items.into_iter().rev().find(|session| session.generation == 0) else { return Ok(()) };
-        let filter = SessionFilter { id: Some(unused.id), ..SessionFilter::default() };
-        self.end_sessions(caller, id, filter, EndReason::Superseded).await?;
+            SessionFilter { id: Some(lost), account: Some(id.clone()), unused: true, ..SessionFilter::default() };
+        let revoked = self.parts.sessions.revoke(filter, why, event).await?;
+        self.remember_ended(&revoked.over);
         Ok(())
     }
 }

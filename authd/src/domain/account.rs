@@ -64,6 +64,15 @@ pub struct NewAccount {
     pub idempotency: Option<[u8; 32]>,
 }
 
+/// What an earlier registration with the same idempotency key made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// The account.
+    pub account: UserId,
+    /// The session that it, or its latest repeat, opened.
+    pub session: Option<SessionId>,
+}
+
 /// How making an account ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created {
@@ -172,8 +181,11 @@ pub trait AccountStore: Send + Sync {
         events: Vec<Event>,
     ) -> Result<Created, StoreError>;
 
-    /// The account of a repeated registration (see [`NewAccount::idempotency`]).
-    async fn find_registration(&self, tag: [u8; 32]) -> Result<Option<UserId>, StoreError>;
+    /// What a registration that is repeated made (see [`NewAccount::idempotency`]).
+    async fn find_registration(&self, tag: [u8; 32]) -> Result<Option<Registered>, StoreError>;
+
+    /// Notes that the repeat of a registration opened another session.
+    async fn note_registration(&self, tag: [u8; 32], session: SessionId) -> Result<(), StoreError>;
 
     /// By canonical identifier, with what a login needs.
     async fn find_login(&self, kind: IdentifierKind, canonical: &str) -> Result<Option<LoginRecord>, StoreError>;

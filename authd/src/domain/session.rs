@@ -369,6 +369,8 @@ pub struct SessionFilter {
     pub until_ms: Option<i64>,
     /// Whose device summary contains this.
     pub device: Option<String>,
+    /// Never refreshed.
+    pub unused: bool,
 }
 
 /// How ending sessions ended.

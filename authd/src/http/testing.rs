@@ -173,7 +173,10 @@ impl AccountStore for Down {
     async fn create(&self, _: NewAccount, _: Option<NewSession>, _: Vec<Event>) -> Result<Created, StoreError> {
         down()
     }
-    async fn find_registration(&self, _: [u8; 32]) -> Result<Option<UserId>, StoreError> {
+    async fn find_registration(&self, _: [u8; 32]) -> Result<Option<Registered>, StoreError> {
+        down()
+    }
+    async fn note_registration(&self, _: [u8; 32], _: SessionId) -> Result<(), StoreError> {
         down()
     }
     async fn find_login(&self, _: IdentifierKind, _: &str) -> Result<Option<LoginRecord>, StoreError> {

@@ -4,6 +4,7 @@ use crate::{
     domain::{
         account::{
             AccountFilter, AccountRow, AccountStore, Break, Broken, Created, LoginRecord, NewAccount, PasswordHash,
+            Registered,
         },
         audit::Event,
         identifier::IdentifierKind,
@@ -17,11 +18,11 @@ use crate::{
         dialect::{on_db, on_read, on_tx},
         error::Stored,
         event,
-        row::{LoginRow, user_id},
+        row::{LoginRow, session_id, user_id},
         session_end::lock_account,
     },
 };
-use shared::id::UserId;
+use shared::id::{SessionId, UserId};
 
 /// Accounts in the database.
 pub(super) struct Accounts {
@@ -39,13 +40,29 @@ impl AccountStore for Accounts {
         on_tx!(self.db, |tx| account_create::create(tx, &new, session.as_ref(), &events).await)
     }
 
-    async fn find_registration(&self, tag: [u8; 32]) -> Result<Option<UserId>, StoreError> {
+    async fn find_registration(&self, tag: [u8; 32]) -> Result<Option<Registered>, StoreError> {
         on_read!(self.db, |tx| {
             let clock = tx.clock();
-            let row: Option<(String,)> = on_db!(tx, optional ["SELECT idempotency.account_id FROM idempotency
+            let row: Option<(String, Option<String>)> = on_db!(tx, optional [
+                "SELECT idempotency.account_id, idempotency.session_id FROM idempotency
                 WHERE idempotency.tenant_id = 'default' AND idempotency.scope = 'register' AND idempotency.tag = $2
                 AND idempotency.expires_ms > " NOW](clock, tag.as_slice()))?;
-            row.map(|(id,)| user_id(&id)).transpose()
+            let Some((account, session)) = row else { return Ok(None) };
+            let session = session.map(|id| session_id(&id)).transpose()?;
+            Ok(Some(Registered { account: user_id(&account)?, session }))
+        })
+    }
+
+    async fn note_registration(&self, tag: [u8; 32], session: SessionId) -> Result<(), StoreError> {
+        on_tx!(self.db, |tx| {
+            on_db!(
+                tx,
+                execute["UPDATE idempotency SET session_id = $2 WHERE idempotency.tenant_id = 'default'
+                AND idempotency.scope = 'register' AND idempotency.tag = $1"](
+                    tag.as_slice(), session.as_str()
+                )
+            )?;
+            Ok(())
         })
     }
 

@@ -36,7 +36,7 @@ pub(super) async fn create(
         }
     }
     credential(tx, new, now_ms).await?;
-    remember(tx, new, now_ms).await?;
+    remember(tx, new, session, now_ms).await?;
     let session = match session {
         // The account began with this transaction, so its epoch cannot have moved.
         Some(session) => Some(session_open::open_first(tx, &NewSession { account_epoch: 0, ..session.clone() }).await?),
@@ -86,15 +86,17 @@ pub(super) async fn set_password(tx: &mut Tx<'_>, account: &str, hash: &str, now
     Ok(())
 }
 
-async fn remember(tx: &mut Tx<'_>, new: &NewAccount, now_ms: i64) -> Stored<()> {
+async fn remember(tx: &mut Tx<'_>, new: &NewAccount, session: Option<&NewSession>, now_ms: i64) -> Stored<()> {
     let Some(tag) = new.idempotency else { return Ok(()) };
     on_db!(
         tx,
-        execute["INSERT INTO idempotency (scope, tag, account_id, created_ms, expires_ms)
-        VALUES ('register', $1, $2, $3, $4) ON CONFLICT (tenant_id, scope, tag) DO UPDATE
-        SET account_id = excluded.account_id, created_ms = excluded.created_ms, expires_ms = excluded.expires_ms"](
+        execute["INSERT INTO idempotency (scope, tag, account_id, session_id, created_ms, expires_ms)
+        VALUES ('register', $1, $2, $3, $4, $5) ON CONFLICT (tenant_id, scope, tag) DO UPDATE
+        SET account_id = excluded.account_id, session_id = excluded.session_id, created_ms = excluded.created_ms,
+            expires_ms = excluded.expires_ms"](
             tag.as_slice(),
             new.id.as_str(),
+            session.map(|session| session.id.as_str()),
             now_ms,
             now_ms.saturating_add(REMEMBERED_MS),
         )

@@ -90,6 +90,9 @@ where
         query.push(" AND lower(session.device) LIKE ").push_bind(containing(&device.to_lowercase()));
         query.push(" ESCAPE '\\'");
     }
+    if filter.unused {
+        query.push(" AND session.generation = 0");
+    }
     if let Some(since_ms) = filter.since_ms {
         query.push(" AND session.created_ms >= ").push_bind(since_ms);
     }

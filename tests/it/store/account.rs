@@ -2,7 +2,7 @@
 
 use super::{DAY_MS, World, on_every_store, username};
 use authd::domain::{
-    account::{AccountFilter, Break, Created, Disabled, NewAccount, PasswordHash},
+    account::{AccountFilter, Break, Created, Disabled, NewAccount, PasswordHash, Registered},
     audit::Action,
     identifier::IdentifierKind,
     page::PageRequest,
@@ -94,8 +94,13 @@ async fn of_parallel_registrations_one_wins(world: World) {
 async fn a_repeated_registration_is_recognised_for_a_day(world: World) {
     let new = NewAccount { idempotency: Some([7; 32]), ..world.new_account("ada@example.org") };
     let id = new.id.clone();
-    world.stores.accounts.create(new, None, vec![world.event(Action::UserCreated)]).await.unwrap();
-    assert_eq!(world.stores.accounts.find_registration([7; 32]).await.unwrap(), Some(id));
+    let first = world.new_session(&id);
+    world.stores.accounts.create(new, Some(first.clone()), vec![world.event(Action::UserCreated)]).await.unwrap();
+    let found = || async { world.stores.accounts.find_registration([7; 32]).await.unwrap() };
+    assert_eq!(found().await, Some(Registered { account: id.clone(), session: Some(first.id) }));
+    let second = world.new_session(&id).id;
+    world.stores.accounts.note_registration([7; 32], second.clone()).await.unwrap();
+    assert_eq!(found().await, Some(Registered { account: id, session: Some(second) }));
     assert_eq!(world.stores.accounts.find_registration([8; 32]).await.unwrap(), None);
     world.clock.advance_ms(DAY_MS + 1);
     assert_eq!(world.stores.accounts.find_registration([7; 32]).await.unwrap(), None);
