@@ -150,8 +150,7 @@ impl HashPool {
 impl Shared {
     /// The life of a worker.
     fn work(&self, params: Params, nice: i32) {
-        // On Linux a thread has a niceness of its own.
-        if let Err(cause) = rustix::process::setpriority_process(None, nice) {
+        if let Err(cause) = crate::sys::step_back(nice) {
             tracing::warn!(%cause, nice, "password hashing runs at ordinary priority");
         }
         let mut engine = Engine::new(params);
