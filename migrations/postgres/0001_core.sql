@@ -38,11 +38,14 @@ CREATE TABLE credential (
     account_id   TEXT COLLATE "C" NOT NULL REFERENCES account (id),
     kind         TEXT NOT NULL,
     data         TEXT NOT NULL,
+    -- Of passwords: algorithm and parameters.
+    cost         TEXT,
     label        TEXT,
     created_ms   BIGINT NOT NULL,
     last_used_ms BIGINT
 );
 CREATE INDEX credential_account ON credential (account_id);
+CREATE INDEX credential_cost ON credential (cost);
 CREATE UNIQUE INDEX credential_one_password ON credential (account_id) WHERE kind = 'password';
 
 -- A session is a family of refresh tokens: the current one, its parent, and the successor sealed for the parent.

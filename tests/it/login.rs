@@ -6,11 +6,12 @@ use shared::{
     admin::{Empty, audit::Outcome, limit, user},
     error::ErrorCode,
 };
+use std::time::Duration;
 use tests::{
     client::{PASSWORD, Tokens},
     daemon::Daemon,
     options::Options,
-    wait::together,
+    wait::{timed, together},
     wire::Answer,
 };
 
@@ -335,6 +336,19 @@ on_both! {
         // The 204 got lost: a repeat finds the new password already there.
         client.change_password(&mine.access, PASSWORD, OTHER).await.assert_status(204);
         assert_eq!(daemon.admin().events_about("password.changed", &mine.user).await.len(), 1);
+    }
+}
+
+on_both! {
+    async fn a_refused_login_is_answered_no_earlier_than_the_floor(options) {
+        let daemon = Daemon::start(options.config("[password]\nfailure_floor = \"700ms\"")).await;
+        let client = daemon.client();
+        client.register("ada@example.org").await;
+        for email in ["ada@example.org", "nobody@example.org", "no address"] {
+            let (answer, took) = timed(client.try_login(email, WRONG)).await;
+            answer.assert_refused(ErrorCode::InvalidCredentials);
+            assert!(took >= Duration::from_millis(690), "{email}: {took:?}");
+        }
     }
 }
 

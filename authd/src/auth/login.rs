@@ -8,6 +8,7 @@ use crate::domain::{
     limit::{Admission, LimitKey, PolicyName},
     password::{Against, Checked, Password},
     session::Opened,
+    store_error::StoreError,
 };
 
 /// Somebody who wants in.
@@ -51,6 +52,23 @@ impl Auth {
             self.upgrade_hash(caller, &record, attempt.password).await;
         }
         Ok(tokens)
+    }
+
+    /// How long after it came a refused login is answered at the earliest, in milliseconds: nobody learns from the time
+    /// what an account's password costs to check, or that there is no account.
+    #[must_use]
+    pub fn failure_floor_ms(&self) -> i64 {
+        self.settings().failure_floor_ms.unwrap_or_else(|| self.parts.hasher.floor_ms())
+    }
+
+    /// Learns which costs the stored passwords have.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn follow_hash_costs(&self) -> Result<(), StoreError> {
+        let costs = self.parts.accounts.hash_costs().await?;
+        self.parts.hasher.imitate(costs).await;
+        Ok(())
     }
 
     /// `login.ip` and `login.net` count every attempt and are never given back.

@@ -111,6 +111,8 @@ pub struct Settings {
     pub recording: Recording,
     /// `password.wait`.
     pub wait_ms: i64,
+    /// `password.failure_floor`; `None`: what the slowest hash in use takes.
+    pub failure_floor_ms: Option<i64>,
     /// Life of a one-time reset.
     pub reset_ms: i64,
     /// Times of the key life cycle.

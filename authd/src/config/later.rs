@@ -1,4 +1,4 @@
-//! Keys of later versions. They are known, so that a refusal can say why, and take only what this version does anyway:
+//! Keys of later versions. They are known, so that a refusal can say why, and take only their defaults:
 //! a setting without effect would be a promise that nobody keeps.
 
 use super::{Config, Effect, Key, keys, value::Raw};
@@ -11,12 +11,10 @@ struct Lack {
     what: &'static str,
     /// What to do, and what there is instead.
     instead: &'static str,
-    /// A value besides the default that promises no more than is kept.
-    harmless: Option<&'static str>,
 }
 
 const fn lack(of: &'static str, what: &'static str, instead: &'static str) -> Lack {
-    Lack { of, what, instead, harmless: None }
+    Lack { of, what, instead }
 }
 
 const LACKS: &[Lack] = &[
@@ -27,14 +25,6 @@ const LACKS: &[Lack] = &[
         "remove it: readers are the members of admin.read_groups",
     ),
     lack("redis", "Redis limiter", "remove it: each instance counts for itself"),
-    Lack {
-        harmless: Some("0s"),
-        ..lack(
-            "password.failure_floor",
-            "floor under the time of a failed login",
-            "remove it: a login of an unknown account costs the same hash as a wrong password",
-        )
-    },
     lack("token.strategy", "opaque access tokens", "remove it: access tokens are JWTs"),
     lack("breaker", "circuit breakers", "remove it: database.acquire_timeout and statement_timeout bound every call"),
     lack("audit.retention", "purging of the audit log", "remove it: events are kept for good"),
@@ -56,8 +46,7 @@ pub(super) fn ignored(config: &Config) -> Vec<Ignored> {
 fn judge(key: &Key, config: &Config) -> Option<Ignored> {
     let id = key.id();
     let lack = lack_of(key);
-    let harmless = lack.and_then(|lack| lack.harmless);
-    if std::iter::once(key.default).chain(harmless).any(|value| is(key, config, value)) {
+    if is(key, config, key.default) {
         return None;
     }
     let hint = lack.map_or("remove it", |lack| lack.instead);
@@ -93,7 +82,6 @@ mod tests {
         ("admin.metrics_groups", "prometheus"),
         ("redis.url", "redis://h"),
         ("redis.timeout", "1s"),
-        ("password.failure_floor", "300ms"),
         ("token.strategy", "opaque"),
         ("breaker.failures", "6"),
         ("breaker.window", "1s"),
@@ -126,10 +114,5 @@ mod tests {
         for lack in LACKS {
             assert!(keys().any(|key| covers(lack, &key.id())), "{}", lack.of);
         }
-    }
-
-    #[test]
-    fn what_this_version_does_anyway_may_be_written() {
-        assert!(Config::load(&args(&[("AUTHD_PASSWORD__FAILURE_FLOOR", "0s")])).is_ok());
     }
 }

@@ -160,8 +160,9 @@ sections! {
         Restart queue: u32 = "64" ["1", "65536"];
         /// How long one may wait, before the request is answered 503.
         Restart wait: Span = "2s" ["10ms", "30s"];
-        /// Earliest answer to a failed login; `auto`: what the slowest hash in use takes.
-        Later failure_floor: Auto<Span> = "auto" ["0s", "10s"];
+        /// Earliest answer to a failed login after it came, so that the time does not tell which accounts there are;
+        /// `auto`: half as long again as the slowest hash in use takes.
+        Live failure_floor: Auto<Span> = "auto" ["0s", "10s"];
     }
 
     /// Access tokens.

@@ -7,16 +7,18 @@ use crate::{
     domain::{
         account::PasswordHash,
         clock::{Clock, Random},
+        hash_cost::{HashCost, Timings},
         password::{Against, Checked, HashError, HashLoad, Password, PasswordHasher, PasswordPolicy, WeakPassword},
     },
 };
 use argon2::Params;
 use queue::{Answer, Job, Queue, Work};
+use sha2::{Digest, Sha256};
 use std::{
     num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
@@ -88,6 +90,9 @@ struct Shared {
     wait_ms: i64,
     busy: AtomicUsize,
     evaluated: AtomicU64,
+    /// Those in use.
+    costs: RwLock<Vec<HashCost>>,
+    timings: Mutex<Timings>,
 }
 
 impl HashPool {
@@ -112,6 +117,8 @@ impl HashPool {
             wait_ms,
             busy: AtomicUsize::new(0),
             evaluated: AtomicU64::new(0),
+            costs: RwLock::default(),
+            timings: Mutex::default(),
         });
         let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0));
         let mut pool = Self { shared, threads: Vec::new(), wait };
@@ -173,12 +180,46 @@ impl Shared {
         }
     }
 
+    /// Checks and notes how long it took.
+    fn check(&self, engine: &mut Engine, password: &Password, against: Against) -> Result<Checked, HashError> {
+        if !matches!(against, Against::Trial(_)) {
+            self.evaluated.fetch_add(1, Ordering::Relaxed);
+        }
+        let against = self.cost_of_nobody(against);
+        let begin_ms = self.clock.monotonic_ms();
+        let checked = engine.check(password, &against);
+        let took_ms = self.clock.monotonic_ms().saturating_sub(begin_ms);
+        let cost = match against {
+            Against::Stored(stored) => HashCost::of(&stored),
+            Against::Trial(cost) => cost,
+            Against::Nobody(_) => return checked,
+        };
+        if checked.is_ok() {
+            self.timings().note(cost, took_ms);
+        }
+        checked
+    }
+
+    /// Nobody's hash costs what one of those in use costs.
+    fn cost_of_nobody(&self, against: Against) -> Against {
+        let Against::Nobody(text) = against else { return against };
+        let costs = self.costs.read().unwrap_or_else(PoisonError::into_inner);
+        let [a, b, c, d, ..]: [u8; 32] = Sha256::digest(&text).into();
+        let many = u32::try_from(costs.len()).unwrap_or(u32::MAX).max(1);
+        let drawn = u32::from_be_bytes([a, b, c, d]) % many;
+        let cost = costs.get(usize::try_from(drawn).unwrap_or(0)).cloned();
+        cost.map_or(Against::Nobody(text), Against::Trial)
+    }
+
+    fn timings(&self) -> MutexGuard<'_, Timings> {
+        self.timings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn evaluate(&self, engine: &mut Engine, work: Work) {
         // Nobody may be waiting any more; then the answer is dropped.
         match work {
             Work::Check { password, against, answer } => {
-                self.evaluated.fetch_add(1, Ordering::Relaxed);
-                let _ = answer.send(engine.check(&password, &against));
+                let _ = answer.send(self.check(engine, &password, against));
             }
             Work::Hash { password, answer } => {
                 let _ = answer.send(engine.hash(&password, self.random.as_ref()));
@@ -212,6 +253,21 @@ impl PasswordHasher for HashPool {
 
     async fn judge(&self, password: Password, personal: Vec<String>) -> Result<Result<(), WeakPassword>, HashError> {
         self.run(Lane::Unknown, |answer| Work::Judge { password, personal, answer }).await
+    }
+
+    async fn imitate(&self, costs: Vec<HashCost>) {
+        self.shared.timings().keep(&costs);
+        *self.shared.costs.write().unwrap_or_else(PoisonError::into_inner) = costs.clone();
+        for cost in costs {
+            if !self.shared.timings().knows(&cost) {
+                // An overloaded pool is asked again at the next turn.
+                let _ = self.check(Password::new(""), Against::Trial(cost)).await;
+            }
+        }
+    }
+
+    fn floor_ms(&self) -> i64 {
+        self.shared.timings().floor_ms()
     }
 
     fn load(&self) -> HashLoad {

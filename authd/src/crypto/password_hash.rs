@@ -4,6 +4,7 @@ use crate::{
     domain::{
         account::PasswordHash as Stored,
         clock::{Random, random_bytes},
+        hash_cost::HashCost,
         password::{Against, Checked, HashError, Password},
     },
     sys,
@@ -30,6 +31,9 @@ const MIN_OUTPUT_LEN: usize = 16;
 /// Cost 14 takes about a second; more would let one login stop a worker.
 const MAX_BCRYPT_COST: u32 = 14;
 const MIN_BCRYPT_COST: u32 = 4;
+/// Salt and output of nobody's hash, as PHC strings and bcrypt write them.
+const PHC_REST: &str = "bm8gYWNjb3VudCBhdCBhbGw$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const BCRYPT_REST: &str = ".....................................................";
 
 /// Configured parameters and the memory they need, allocated by each worker for its first hash and kept.
 pub(super) struct Engine {
@@ -57,16 +61,36 @@ impl Engine {
         Ok(Stored(phc.to_string()))
     }
 
-    /// Checks a password; what it is checked against decides how.
+    /// Checks a password; what it is checked against decides how. What cannot be verified costs an ordinary hash too.
     pub(super) fn check(&mut self, password: &Password, against: &Against) -> Result<Checked, HashError> {
         match against {
             Against::Nobody(text) => self.check_nobody(password, text),
-            Against::Stored(Stored(text)) if is_bcrypt(text) => check_bcrypt(password, text),
-            Against::Stored(Stored(text)) => self.check_argon2(password, text),
+            Against::Trial(cost) => self.check_like(password, cost),
+            Against::Stored(stored) => {
+                let checked = self.check_stored(password, stored);
+                if checked == Err(HashError::Unusable) {
+                    self.check_nobody(password, &stored.0)?;
+                }
+                checked
+            }
         }
     }
 
-    /// The same work as for an account, and never a match.
+    fn check_stored(&mut self, password: &Password, Stored(text): &Stored) -> Result<Checked, HashError> {
+        if is_bcrypt(text) { check_bcrypt(password, text) } else { self.check_argon2(password, text) }
+    }
+
+    /// The work of a stored hash of this cost, and never a match.
+    fn check_like(&mut self, password: &Password, cost: &HashCost) -> Result<Checked, HashError> {
+        let cost = cost.as_str();
+        let rest = if is_bcrypt(cost) { BCRYPT_REST } else { PHC_REST };
+        match self.check_stored(password, &Stored(format!("{cost}{rest}"))) {
+            Err(HashError::Unusable) => self.check_nobody(password, cost),
+            checked => checked.map(|_| Checked::Wrong),
+        }
+    }
+
+    /// The work of a hash with the configured parameters, and never a match.
     fn check_nobody(&mut self, password: &Password, text: &str) -> Result<Checked, HashError> {
         let digest = Sha256::digest(text);
         let (salt, _) = digest.split_at(SALT_LEN);
@@ -258,6 +282,20 @@ mod tests {
         ] {
             assert_eq!(check(&mut engine(), "password", &stored), Err(HashError::Unusable), "{stored}");
         }
+    }
+
+    #[test]
+    fn a_trial_of_a_cost_does_its_work_and_never_matches() {
+        let mut engine = engine();
+        let cost = |stored: &str| Against::Trial(HashCost::of(&Stored(stored.into())));
+        let large = cost("$argon2id$v=19$m=65536,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc");
+        assert_eq!(engine.check(&Password::new("any"), &large), Ok(Checked::Wrong));
+        assert_eq!(engine.blocks.len(), 65_536, "its memory was used");
+        for stored in ["$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "$2b$31$x", "unknown"] {
+            assert_eq!(engine.check(&Password::new("any"), &cost(stored)), Ok(Checked::Wrong), "{stored}");
+        }
+        let bcrypt = format!("$2b$05${BCRYPT_REST}");
+        assert_eq!(check_bcrypt(&Password::new("any"), &bcrypt), Ok(Checked::Wrong), "it is computed, not refused");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::{
     auth::{RegistrationMode, Settings},
-    config::{AuditRefresh, Config, LadderLimit, OnReplay, RateLimit},
+    config::{AuditRefresh, Auto, Config, LadderLimit, OnReplay, RateLimit},
     domain::{
         key::KeyPlan,
         ladder::Ladder,
@@ -41,6 +41,10 @@ pub(super) fn settings(config: &Config) -> Settings {
             AuditRefresh::All => Recording::All,
         },
         wait_ms: config.password.wait.as_millis(),
+        failure_floor_ms: match config.password.failure_floor {
+            Auto::Auto => None,
+            Auto::Is(floor) => Some(floor.as_millis()),
+        },
         reset_ms: RESET_MS,
         keys: KeyPlan {
             rotate_every_ms: config.key.rotate_every.as_millis(),

@@ -2,6 +2,7 @@
 
 use crate::domain::{
     audit::Event,
+    hash_cost::HashCost,
     identifier::{Email, IdentifierKind, Username},
     page::{Page, PageRequest},
     session::{NewSession, Opened, Revoked},
@@ -204,6 +205,9 @@ pub trait AccountStore: Send + Sync {
         new: &PasswordHash,
         event: Event,
     ) -> Result<bool, StoreError>;
+
+    /// The costs of the passwords that accounts have, each once.
+    async fn hash_costs(&self) -> Result<Vec<HashCost>, StoreError>;
 
     /// A change that ends sessions: locks the account row, moves the epoch, ends the session rows ordered by id, and
     /// writes `event` and one `session.revoked` each, in one transaction (R11).

@@ -1,6 +1,6 @@
 //! Passwords: what may be one, and the trait that hashes them.
 
-use crate::domain::{account::PasswordHash, secret::Secret};
+use crate::domain::{account::PasswordHash, hash_cost::HashCost, secret::Secret};
 use std::sync::{Arc, Weak};
 use unicode_normalization::UnicodeNormalization;
 
@@ -106,9 +106,11 @@ pub trait PasswordPolicy: Send + Sync {
 pub enum Against {
     /// A stored hash.
     Stored(PasswordHash),
-    /// Nothing: unknown, disabled, passwordless or over-long. Costs the same, never matches. The text picks the
-    /// parameters, so that one identifier always costs the same.
+    /// Nothing: unknown, disabled, passwordless or over-long. Costs the same, never matches. The text picks one of the
+    /// costs in use, so that one identifier always costs the same.
     Nobody(String),
+    /// Nothing, at this cost: to learn how long it takes.
+    Trial(HashCost),
 }
 
 /// How a check ended.
@@ -157,6 +159,12 @@ pub trait PasswordHasher: Send + Sync {
 
     /// Runs a judgement of the policy on the same threads.
     async fn judge(&self, password: Password, personal: Vec<String>) -> Result<Result<(), WeakPassword>, HashError>;
+
+    /// The costs in use, from which [`Against::Nobody`] draws; those that were never timed are tried out.
+    async fn imitate(&self, costs: Vec<HashCost>);
+
+    /// See [`Timings::floor_ms`](crate::domain::hash_cost::Timings::floor_ms).
+    fn floor_ms(&self) -> i64;
 
     /// How busy it is.
     fn load(&self) -> HashLoad;

@@ -1,7 +1,7 @@
 //! `POST /api/auth/login`.
 
 use crate::{
-    auth::Attempt,
+    auth::{Attempt, Refusal},
     domain::{identifier::LoginName, password::Password},
     http::{
         client::Client,
@@ -16,6 +16,7 @@ use crate::{
 use axum::extract::State;
 use serde::Deserialize;
 use shared::error::ErrorCode;
+use std::time::Duration;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -95,11 +96,22 @@ pub(super) async fn login(
     let name = body.name()?;
     body.check_device_token()?;
     let caller = client.labelled(body.device_label.as_deref());
+    let (auth, begun_ms) = (state.auth.clone(), state.clock.monotonic_ms());
     let tokens = to_the_end(|client| async move {
         let password = Password::new(&body.password).given_by(client);
-        state.auth.login(&caller, Attempt { name, password }).await
+        auth.login(&caller, Attempt { name, password }).await
     });
-    Ok(Json(tokens.await?.into()))
+    match tokens.await {
+        Ok(tokens) => Ok(Json(tokens.into())),
+        Err(refusal) => {
+            if matches!(refusal, Refusal::InvalidCredentials) {
+                let taken_ms = state.clock.monotonic_ms().saturating_sub(begun_ms);
+                let left_ms = state.auth.failure_floor_ms().saturating_sub(taken_ms);
+                tokio::time::sleep(Duration::from_millis(u64::try_from(left_ms).unwrap_or(0))).await;
+            }
+            Err(refusal.into())
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::{
         account::*,
         audit::{AuditLog, Event, EventFilter, StoredEvent},
         clock::{Clock, OsRandom},
+        hash_cost::HashCost,
         identifier::IdentifierKind,
         key::{Heartbeat, KeyPlan, KeyStore, SigningKey},
         ladder::Outcome,
@@ -134,6 +135,7 @@ fn auth() -> Auth {
         skew_ms: 1,
         recording: Recording::Changes,
         wait_ms: 1,
+        failure_floor_ms: None,
         reset_ms: 1,
         keys,
         limits: no_limits(),
@@ -177,6 +179,9 @@ impl AccountStore for Down {
         down()
     }
     async fn note_registration(&self, _: [u8; 32], _: SessionId) -> Result<(), StoreError> {
+        down()
+    }
+    async fn hash_costs(&self) -> Result<Vec<HashCost>, StoreError> {
         down()
     }
     async fn find_login(&self, _: IdentifierKind, _: &str) -> Result<Option<LoginRecord>, StoreError> {
@@ -365,6 +370,10 @@ impl PasswordHasher for Down {
     }
     async fn judge(&self, _: Password, _: Vec<String>) -> Result<Result<(), WeakPassword>, HashError> {
         Ok(Ok(()))
+    }
+    async fn imitate(&self, _: Vec<HashCost>) {}
+    fn floor_ms(&self) -> i64 {
+        0
     }
     fn load(&self) -> HashLoad {
         HashLoad::default()

@@ -8,6 +8,7 @@
 //! | rotate | 5 s | heartbeat; steps of the key life cycle that are due |
 //! | seal | 250 ms | sequence numbers and hashes of committed events |
 //! | sweep | 5 s | seals whose grace has ended, outlived revocations |
+//! | costs | 60 s | which costs the stored passwords have, so that refusals do not tell |
 //! | denials | 5 s | refusals that were counted, once their minute is over |
 
 use crate::{
@@ -72,6 +73,7 @@ pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks) {
             }
             Ok(())
         }),
+        job("costs", 60_000, auth, |auth| async move { auth.follow_hash_costs().await }),
         job("denials", 5_000, auth, |auth| async move { auth.flush_denials(Flush::Closed).await }),
     ];
     for job in jobs {

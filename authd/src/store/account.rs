@@ -7,6 +7,7 @@ use crate::{
             Registered,
         },
         audit::Event,
+        hash_cost::HashCost,
         identifier::IdentifierKind,
         page::{Page, PageRequest},
         session::{NewSession, Revoked},
@@ -101,20 +102,25 @@ impl AccountStore for Accounts {
     ) -> Result<bool, StoreError> {
         let (id, old, new) = (id.clone(), old.clone(), new.clone());
         on_tx!(self.db, |tx| {
-            let changed = on_db!(
-                tx,
-                execute["UPDATE credential SET data = $3 WHERE credential.account_id = $1
-                AND credential.kind = 'password' AND credential.data = $2"](
-                    id.as_str(),
-                    old.0.as_str(),
-                    new.0.as_str(),
-                )
-            )?;
-            if changed > 0 {
+            let changed = account_break::replace_password(tx, &id, &old, &new).await?;
+            if changed {
                 event::write(tx, &event).await?;
             }
-            Ok(changed > 0)
+            Ok(changed)
         })
+    }
+
+    async fn hash_costs(&self) -> Result<Vec<HashCost>, StoreError> {
+        // Steps from one to the next in the index: a million passwords of two costs are three look-ups.
+        let rows: Vec<(String,)> = on_read!(self.db, |tx| on_db!(
+            tx,
+            all["WITH RECURSIVE known (cost) AS (
+            SELECT min(credential.cost) FROM credential
+            UNION ALL SELECT (SELECT min(credential.cost) FROM credential WHERE credential.cost > known.cost)
+            FROM known WHERE known.cost IS NOT NULL)
+            SELECT known.cost FROM known WHERE known.cost IS NOT NULL"]()
+        ))?;
+        Ok(rows.into_iter().map(|(cost,)| HashCost::stored(cost)).collect())
     }
 
     async fn break_sessions(&self, id: &UserId, change: Break, event: Event) -> Result<Broken, StoreError> {

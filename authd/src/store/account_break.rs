@@ -4,6 +4,7 @@ use crate::{
     domain::{
         account::{Break, Broken, PasswordHash},
         audit::Event,
+        hash_cost::HashCost,
         session::{EndReason, Revoked, SessionFilter},
     },
     store::{
@@ -77,12 +78,20 @@ async fn end_all(
 }
 
 /// Sets the password if it is still the expected one.
-async fn replace_password(tx: &mut Tx<'_>, id: &UserId, expected: &PasswordHash, new: &PasswordHash) -> Stored<bool> {
+pub(super) async fn replace_password(
+    tx: &mut Tx<'_>,
+    id: &UserId,
+    expected: &PasswordHash,
+    new: &PasswordHash,
+) -> Stored<bool> {
     let changed = on_db!(
         tx,
-        execute["UPDATE credential SET data = $3 WHERE credential.account_id = $1
+        execute["UPDATE credential SET data = $3, cost = $4 WHERE credential.account_id = $1
         AND credential.kind = 'password' AND credential.data = $2"](
-            id.as_str(), expected.0.as_str(), new.0.as_str(),
+            id.as_str(),
+            expected.0.as_str(),
+            new.0.as_str(),
+            HashCost::of(new).as_str(),
         )
     )?;
     Ok(changed == 1)
@@ -133,7 +142,7 @@ pub(super) async fn redeem_reset(
     let spent: Option<(i64,)> = on_db!(tx, optional ["DELETE FROM reset WHERE reset.token_hash = $2
         AND reset.expires_ms > " NOW " RETURNING " NOW](clock, token.as_slice()))?;
     let Some((now_ms,)) = spent else { return Ok(None) };
-    set_password(tx, id.as_str(), &new.0, now_ms).await?;
+    set_password(tx, id.as_str(), new, now_ms).await?;
     let event = event.clone().about("user", id.as_str());
     event::write(tx, &event).await?;
     let revoked = end_all(tx, &id, None, EndReason::PasswordReset, &event).await?;

@@ -2,8 +2,9 @@
 
 use crate::{
     domain::{
-        account::{Created, NewAccount},
+        account::{Created, NewAccount, PasswordHash},
         audit::Event,
+        hash_cost::HashCost,
         identifier::IdentifierKind,
         session::NewSession,
     },
@@ -70,17 +71,20 @@ async fn name(
 
 async fn credential(tx: &mut Tx<'_>, new: &NewAccount, now_ms: i64) -> Stored<()> {
     let Some(password) = &new.password else { return Ok(()) };
-    set_password(tx, new.id.as_str(), &password.0, now_ms).await
+    set_password(tx, new.id.as_str(), password, now_ms).await
 }
 
 /// Sets the password of an account, whether it had one or not.
-pub(super) async fn set_password(tx: &mut Tx<'_>, account: &str, hash: &str, now_ms: i64) -> Stored<()> {
+pub(super) async fn set_password(tx: &mut Tx<'_>, account: &str, hash: &PasswordHash, now_ms: i64) -> Stored<()> {
     on_db!(
         tx,
-        execute["INSERT INTO credential (id, account_id, kind, data, created_ms)
-        VALUES ('pwd:' || $1, $1, 'password', $2, $3)
-        ON CONFLICT (id) DO UPDATE SET data = excluded.data, created_ms = excluded.created_ms"](
-            account, hash, now_ms
+        execute["INSERT INTO credential (id, account_id, kind, data, cost, created_ms)
+        VALUES ('pwd:' || $1, $1, 'password', $2, $3, $4) ON CONFLICT (id) DO UPDATE
+        SET data = excluded.data, cost = excluded.cost, created_ms = excluded.created_ms"](
+            account,
+            hash.0.as_str(),
+            HashCost::of(hash).as_str(),
+            now_ms
         )
     )?;
     Ok(())

@@ -10,6 +10,7 @@ mod pauses;
 mod races;
 mod replies;
 mod storm;
+mod timing;
 
 use tests::{
     daemon::Daemon,

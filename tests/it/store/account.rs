@@ -9,7 +9,7 @@ use authd::domain::{
     session::{Opened, SessionState},
 };
 use shared::id::UserId;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 on_every_store!(
     an_account_reads_back_by_each_name,
@@ -18,6 +18,7 @@ on_every_store!(
     of_parallel_registrations_one_wins,
     a_repeated_registration_is_recognised_for_a_day,
     a_better_hash_replaces_only_the_one_it_was_made_from,
+    the_costs_of_passwords_are_known,
     lists_are_paged_with_live_sessions,
     filters_select,
 );
@@ -104,6 +105,27 @@ async fn a_repeated_registration_is_recognised_for_a_day(world: World) {
     assert_eq!(world.stores.accounts.find_registration([8; 32]).await.unwrap(), None);
     world.clock.advance_ms(DAY_MS + 1);
     assert_eq!(world.stores.accounts.find_registration([7; 32]).await.unwrap(), None);
+}
+
+async fn the_costs_of_passwords_are_known(world: World) {
+    let costs = || async {
+        let costs = world.stores.accounts.hash_costs().await.unwrap();
+        costs.iter().map(|cost| cost.as_str().to_owned()).collect::<BTreeSet<_>>()
+    };
+    let expected = |costs: [&str; 3]| costs.map(str::to_owned).into_iter().collect::<BTreeSet<_>>();
+    assert!(costs().await.is_empty());
+    let hashes = ["$2b$12$first", "$2b$12$second", "$argon2id$v=19$m=64,t=1,p=1$salt$output", "$2b$10$third"];
+    let mut accounts = Vec::new();
+    for (number, hash) in hashes.into_iter().enumerate() {
+        let password = Some(PasswordHash(hash.to_owned()));
+        let new = NewAccount { password, ..world.new_account(&format!("ada{number}@example.org")) };
+        accounts.push(new.id.clone());
+        world.stores.accounts.create(new, None, vec![world.event(Action::UserCreated)]).await.unwrap();
+    }
+    assert_eq!(costs().await, expected(["$2b$10$", "$2b$12$", "$argon2id$v=19$m=64,t=1,p=1$"]));
+    let (old, new) = (PasswordHash(hashes[3].to_owned()), PasswordHash("$2b$14$new".to_owned()));
+    assert!(world.stores.accounts.rehash(&accounts[3], &old, &new, world.event(Action::UserUpdated)).await.unwrap());
+    assert_eq!(costs().await, expected(["$2b$12$", "$2b$14$", "$argon2id$v=19$m=64,t=1,p=1$"]));
 }
 
 async fn a_better_hash_replaces_only_the_one_it_was_made_from(world: World) {
