@@ -127,6 +127,9 @@ pub enum Command {
     /// See and change limits while the daemon runs
     #[command(subcommand, alias = "limits")]
     Limit(cmd::limit::Command),
+    /// Show and change the operating mode
+    #[command(subcommand)]
+    Mode(cmd::mode::Command),
     /// Read the audit log
     #[command(subcommand, alias = "audits")]
     Audit(cmd::audit::Command),
@@ -173,6 +176,7 @@ impl Command {
             Self::Audit(command) => command.uses(),
             Self::Key(_)
             | Self::Limit(_)
+            | Self::Mode(_)
             | Self::Config(_)
             | Self::Status
             | Self::Reload { .. }

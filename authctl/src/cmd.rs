@@ -6,6 +6,7 @@ pub mod completion;
 pub mod config;
 pub mod key;
 pub mod limit;
+pub mod mode;
 pub mod reload;
 pub mod session;
 pub mod status;
@@ -27,6 +28,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Erro
         Command::User(command) => user::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,
         Command::Limit(command) => limit::run(context, command).await,
+        Command::Mode(command) => mode::run(context, command).await,
         Command::Audit(command) => audit::run(context, command).await,
         Command::Config(command) => config::run(context, command).await,
         Command::Reload { wait } => reload::run(context, wait).await,

@@ -2,7 +2,7 @@
 
 mod man;
 
-pub use man::man_page;
+pub use man::{failures_page, man_page};
 
 use crate::{
     config::{self, Account, Args, Config, Loaded, Problems},

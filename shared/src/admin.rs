@@ -60,6 +60,7 @@ pub mod config;
 pub mod daemon;
 pub mod key;
 pub mod limit;
+pub mod mode;
 pub mod session;
 pub mod user;
 
@@ -123,6 +124,8 @@ pub const CALLS: &[CallInfo] = &[
     CallInfo::of::<limit::Show>(),
     CallInfo::of::<limit::Set>(),
     CallInfo::of::<limit::Reset>(),
+    CallInfo::of::<mode::Show>(),
+    CallInfo::of::<mode::Set>(),
     CallInfo::of::<config::Show>(),
     CallInfo::of::<config::Check>(),
 ];

@@ -1,4 +1,4 @@
-//! Names that `authd` and `authctl` share: ids, times, rates, error codes, the list of admin calls, and how text from
+//! Names that `authd` and `authctl` share: ids, times, rates, modes, error codes, the list of admin calls, and how text from
 //! elsewhere is printed.
 //!
 //! Nothing here is async, speaks HTTP or touches a database.
@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod error;
 pub mod id;
+pub mod mode;
 pub mod print;
 pub mod rate;
 pub mod time;

@@ -31,6 +31,7 @@ macro_rules! on_both {
 }
 
 mod admin;
+mod failures;
 mod heavy;
 mod http;
 mod imports;

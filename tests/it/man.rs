@@ -15,6 +15,7 @@ fn pages() -> BTreeMap<String, String> {
     let mut pages = BTreeMap::from([
         ("authd.8".to_owned(), authd::cli::man_page().expect("authd(8) is written to memory")),
         ("authd.toml.5".to_owned(), authd::config::man_page()),
+        ("authd-failures.7".to_owned(), authd::cli::failures_page()),
     ]);
     pages.extend(authctl::man_pages().expect("pages of authctl are written to memory"));
     pages

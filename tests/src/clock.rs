@@ -10,12 +10,22 @@ use std::sync::{
 #[derive(Debug, Default)]
 pub struct TestClock {
     added_ms: AtomicI64,
+    stepped_ms: AtomicI64,
 }
 
 impl TestClock {
     /// Moves the time; back with a negative number.
     pub fn advance_ms(&self, by_ms: i64) {
         self.added_ms.fetch_add(by_ms, Ordering::SeqCst);
+    }
+
+    /// Has the clocks jump, the database's too, while no time passes; back with a negative number.
+    pub fn step_secs(&self, by_secs: i64) {
+        self.stepped_ms.fetch_add(by_secs * 1_000, Ordering::SeqCst);
+    }
+
+    fn ahead_ms(&self) -> i64 {
+        self.added_ms.load(Ordering::SeqCst) + self.stepped_ms.load(Ordering::SeqCst)
     }
 
     /// Moves the time by seconds.
@@ -26,7 +36,7 @@ impl TestClock {
 
 impl Clock for TestClock {
     fn now_ms(&self) -> i64 {
-        authd::domain::clock::SystemClock.now_ms() + self.added_ms.load(Ordering::SeqCst)
+        authd::domain::clock::SystemClock.now_ms() + self.ahead_ms()
     }
 
     fn monotonic_ms(&self) -> i64 {
@@ -34,7 +44,7 @@ impl Clock for TestClock {
     }
 
     fn database_offset_ms(&self) -> i64 {
-        self.added_ms.load(Ordering::SeqCst)
+        self.ahead_ms()
     }
 }
 

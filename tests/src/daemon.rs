@@ -4,6 +4,7 @@ use crate::{
     admin::Admin,
     client::Client,
     ctl::Ctl,
+    disk::SmallDisk,
     options::{Database, LogTo, Options},
     process::{Running, halt, program, signal, write_secret},
     wait,
@@ -107,6 +108,15 @@ impl Daemon {
         Self::start_in(dir, options, kek).await
     }
 
+    /// Starts a daemon on SQLite whose data directory is on this disk, and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub async fn start_on(disk: &SmallDisk, options: Options) -> Self {
+        let dir = tempfile::Builder::new().prefix("authd-").tempdir_in(disk.path()).expect("there is room");
+        Self::start_in(Arc::new(dir), options, None).await
+    }
+
     /// Starts a daemon that is not waited for: it may be meant to fail.
     ///
     /// # Panics
@@ -161,6 +171,12 @@ impl Daemon {
             }
             tokio::time::sleep(Duration::from_millis(15)).await;
         }
+    }
+
+    /// Waits until it says that it cannot do its work.
+    pub async fn until_not_ready(&self) {
+        let not_ready = || async { (self.client().ready().await.status == 503).then_some(()) };
+        wait::until(START, "authd is not ready", not_ready).await;
     }
 
     /// Another instance on the same PostgreSQL database, with the same key-encryption key and configuration.

@@ -10,6 +10,7 @@ pub mod client;
 pub mod clock;
 pub mod ctl;
 pub mod daemon;
+pub mod disk;
 pub mod fuzz;
 pub mod history;
 pub mod inprocess;

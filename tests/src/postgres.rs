@@ -33,6 +33,15 @@ pub struct Postgres {
     outlasts: Outlasts,
 }
 
+/// Whether a server takes writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writes {
+    /// It does.
+    Taken,
+    /// It says that it is read-only.
+    Refused,
+}
+
 /// What a commit outlasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outlasts {
@@ -205,6 +214,27 @@ impl Postgres {
     pub async fn kill_backends(&self) {
         let query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname LIKE 'test%'";
         self.query(query).await;
+    }
+
+    /// Makes the server read-only or not, for connections that exist too, as an operator would.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn set_writes(&self, writes: Writes) {
+        let read_only = match writes {
+            Writes::Taken => "off",
+            Writes::Refused => "on",
+        };
+        let mut command = tokio::process::Command::from(self.client("psql"));
+        command.env("PGOPTIONS", "-c default_transaction_read_only=off");
+        let set = format!("ALTER SYSTEM SET default_transaction_read_only = {read_only}");
+        command.args(["-d", "postgres", "-qAt", "-c", &set, "-c", "SELECT pg_reload_conf()"]);
+        let done = command.output().await.expect("psql starts");
+        assert!(done.status.success(), "psql: {}", String::from_utf8_lossy(&done.stderr));
+        until(START, "the server has read its configuration", || async {
+            (self.query("SHOW default_transaction_read_only").await.trim() == read_only).then_some(())
+        })
+        .await;
     }
 
     /// Kills the process behind one connection without warning: the server ends all others, recovers, and answers again.

@@ -4,7 +4,7 @@ use crate::{
     context::Context,
     error::Error,
     output::{
-        look::{Look, shown, text},
+        look::{Look, name, shown, text},
         table::{Column, Room, Row},
         text::clean,
     },
@@ -24,6 +24,7 @@ impl Row for StatusReport {
         Column { name: "VERSION", room: Room::Keep, cell: |report, _| clean(&report.version) },
         Column { name: "SINCE", room: Room::Keep, cell: |report, look| look.time(report.since) },
         Column { name: "LISTEN", room: Room::Cut, cell: |report, _| text(report.listen.as_deref()) },
+        Column { name: "MODE", room: Room::Keep, cell: |report, _| name(report.mode) },
         Column {
             name: "DATABASE",
             room: Room::Cut,

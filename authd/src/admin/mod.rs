@@ -14,6 +14,7 @@ mod guard;
 mod key;
 mod limit;
 mod lines;
+mod mode;
 pub mod peer;
 mod problem;
 mod serve;
@@ -101,6 +102,7 @@ impl Admin {
 
 /// Every call of this version.
 fn router(admin: Arc<Admin>) -> Router {
+    use shared::admin::mode as mode_calls;
     use shared::admin::{audit as audit_calls, limit as limit_calls, session as session_calls, user as user_calls};
     Calls::new()
         .add::<daemon_calls::Status, _, _>(daemon::status)
@@ -129,6 +131,8 @@ fn router(admin: Arc<Admin>) -> Router {
         .add::<limit_calls::Show, _, _>(limit::show)
         .add::<limit_calls::Set, _, _>(limit::set)
         .add::<limit_calls::Reset, _, _>(limit::reset)
+        .add::<mode_calls::Show, _, _>(mode::show)
+        .add::<mode_calls::Set, _, _>(mode::set)
         .into_router(admin)
 }
 

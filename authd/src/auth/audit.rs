@@ -1,6 +1,6 @@
 //! Reading the audit, which is itself audited; and events of the daemon and of refused operators.
 
-use crate::auth::{Auth, Operator, OperatorRefusal, denial::Noted, operator::coarse_network};
+use crate::auth::{Auth, Operator, OperatorRefusal, denial::Noted, operator::coarse_network, revoked::Forget};
 use crate::domain::{
     audit::{Action, Event, EventFilter, EventOutcome, StoredEvent},
     page::{Page, PageRequest},
@@ -98,15 +98,21 @@ impl Auth {
     /// [`StoreError`]; what is in memory stays.
     pub async fn poll_revocations(&self) -> Result<(), StoreError> {
         let (news, cursor) = self.parts.sessions.revocations(self.revoked.cursor()).await?;
-        self.revoked.absorb(news, cursor, self.now_ms());
+        let forget = if self.is_wall_clock_believed() { Forget::Expired } else { Forget::Nothing };
+        self.revoked.absorb(news, cursor, self.now_ms(), forget);
         Ok(())
     }
 
-    /// Erases what has outlived its use; how much.
+    /// Erases what has outlived its use; how much. Nothing while the clock that says so is not believed: one that is
+    /// ahead would erase ends of sessions whose tokens work again when it is put right.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn sweep(&self, batch: u32) -> Result<u64, StoreError> {
+        self.end_expired_mode().await?;
+        if !self.is_clock_believed().await? {
+            return Ok(0);
+        }
         let settings = self.settings();
         self.parts.sessions.sweep(settings.grace_ms, settings.keyed_grace_ms, batch).await
     }

@@ -6,6 +6,7 @@ use crate::domain::{
     ladder::Outcome,
     limit::{LimitKey, PolicyName, Reserved, Settled},
     password::{Against, Checked, HashError, Password},
+    store_error::StoreError,
 };
 
 /// A password to evaluate.
@@ -59,6 +60,12 @@ impl Auth {
         let outcome = if checked == Checked::Wrong { Outcome::Failed } else { Outcome::Succeeded };
         let settled = self.parts.limiter.settle(place, outcome).await;
         Ok(Evaluated { checked, settled })
+    }
+
+    /// Refuses before a password is hashed in vain: storage is known to be away. The jobs notice its return.
+    pub(super) fn expect_storage(&self) -> Result<(), Refusal> {
+        let is_away = self.parts.readiness.outages().since_ms().is_some();
+        if is_away { Err(StoreError::unavailable("it did not answer the last time").into()) } else { Ok(()) }
     }
 
     /// Records a wrong password, then refuses it.

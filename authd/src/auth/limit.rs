@@ -123,6 +123,7 @@ impl Auth {
         let stored = self.parts.settings.all().await?;
         self.put_in_force(&stored);
         self.follow_epoch(&stored);
+        self.follow_mode(&stored);
         Ok(())
     }
 

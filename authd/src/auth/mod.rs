@@ -1,6 +1,7 @@
 //! Use cases, one file a verb: plain async methods on [`Auth`]. No status codes, no JSON, no SQL, nothing spawned.
 
 mod audit;
+mod condition;
 mod cursor;
 mod denial;
 mod evaluate;
@@ -9,6 +10,7 @@ mod key;
 mod limit;
 mod login;
 mod logout;
+mod mode;
 mod operator;
 mod password;
 mod refresh;
@@ -20,18 +22,20 @@ mod revoked;
 mod session;
 mod user;
 
+pub use condition::{DatabaseState, Look};
 pub use denial::Flush;
 pub use grant::{Bearer, Tokens};
 pub use key::{KeyRotation, RotationPace};
 pub use limit::LimitChange;
 pub use login::Attempt;
 pub use logout::{LogoutProof, LogoutScope};
+pub use mode::{Closing, ModeInForce};
 pub use operator::{Doing, Expectation, Operator, OperatorRefusal, Revocations, SessionQuery};
 pub use refresh::{IdempotencyKey, InvalidIdempotencyKey, RefreshAttempt};
 pub use refusal::Refusal;
 pub use register::Registration;
 pub use restore::{Anchor, InvalidAnchor, Restored};
-pub use revoked::RevokedSet;
+pub use revoked::{Forget, RevokedSet};
 pub use session::Keep;
 pub use user::{NewUser, UserCreated};
 
@@ -158,6 +162,8 @@ pub struct Auth {
     password_changes: Mutex<password::RecentChanges>,
     locked_down: AtomicBool,
     seen_epoch: AtomicI64,
+    mode: RwLock<ModeInForce>,
+    conditions: condition::Conditions,
     limits: RwLock<Arc<PolicySet>>,
     instances: AtomicU32,
 }
@@ -174,6 +180,8 @@ impl Auth {
             password_changes: Mutex::default(),
             locked_down: AtomicBool::new(false),
             seen_epoch: AtomicI64::new(0),
+            mode: RwLock::default(),
+            conditions: condition::Conditions::default(),
             limits: RwLock::new(settings.limits.clone()),
             instances: AtomicU32::new(1),
             settings: RwLock::new(Arc::new(settings)),

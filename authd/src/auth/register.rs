@@ -42,6 +42,7 @@ impl Auth {
         let event = self.event(caller, Action::UserCreated);
         self.admit(PolicyName::RegisterIp, &LimitKey::address(caller.ip), &event).await?;
 
+        self.expect_storage()?;
         let tag = registration.key.as_ref().map(|key| self.registration_tag(&email, key));
         let password = registration.password;
         let id = UserId::new(self.now_ms(), self.id_entropy());

@@ -20,6 +20,15 @@ pub struct RevokedSet {
     pending: Mutex<HashMap<SessionId, PendingEnd>>,
 }
 
+/// What a poll may forget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forget {
+    /// Ends that no token can outlive.
+    Expired,
+    /// Nothing: the clock is not believed.
+    Nothing,
+}
+
 /// An end that waits to be durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PendingEnd {
@@ -52,13 +61,15 @@ impl RevokedSet {
     }
 
     /// Takes a poll's result and forgets what no token can outlive.
-    pub fn absorb(&self, news: Vec<Revocation>, cursor: i64, now_ms: i64) {
+    pub fn absorb(&self, news: Vec<Revocation>, cursor: i64, now_ms: i64, forget: Forget) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         for revocation in news {
             state.denied.remove(&revocation.session);
             state.sessions.insert(revocation.session, revocation.forget_ms);
         }
-        state.sessions.retain(|_, forget_ms| *forget_ms > now_ms);
+        if forget == Forget::Expired {
+            state.sessions.retain(|_, forget_ms| *forget_ms > now_ms);
+        }
         state.cursor = cursor;
         state.loaded_ms = Some(now_ms);
     }
@@ -140,12 +151,14 @@ mod tests {
     fn a_session_whose_end_is_not_durable_is_denied_and_keeps_who_ended_it() {
         let (set, session) = (RevokedSet::default(), SessionId::new(0, [1; 10]));
         set.deny_until_durable(&session, end());
-        set.absorb(Vec::new(), 1, 1_000_000);
+        set.absorb(Vec::new(), 1, 1_000_000, Forget::Expired);
         assert!(set.denies(&session, 0));
         assert_eq!(set.pending(), [(session.clone(), end())]);
         set.made_durable(&session, 2_000_000);
         assert!(set.denies(&session, 0) && set.pending().is_empty());
-        set.absorb(Vec::new(), 2, 2_000_000);
+        set.absorb(Vec::new(), 2, 2_000_000, Forget::Nothing);
+        assert!(set.denies(&session, 0), "a clock that is not believed ends nothing");
+        set.absorb(Vec::new(), 2, 2_000_000, Forget::Expired);
         assert!(!set.denies(&session, 0), "no token of it can be alive");
     }
 

@@ -4,6 +4,10 @@ use super::Cli;
 use clap::CommandFactory as _;
 use std::{fmt::Write as _, io};
 
+mod failures;
+
+pub use failures::failures_page;
+
 const TAIL: &str = include_str!("man/authd.8.roff");
 
 /// What the generator writes before every part, once.

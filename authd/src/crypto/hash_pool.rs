@@ -275,6 +275,7 @@ impl PasswordHasher for HashPool {
             workers: self.threads.len(),
             busy: self.shared.busy.load(Ordering::Relaxed),
             queued: self.shared.queue.len(),
+            room: self.shared.queue.limit(),
             evaluated: self.shared.evaluated.load(Ordering::Relaxed),
         }
     }

@@ -2,11 +2,12 @@
 
 use crate::{
     admin::control::Control,
-    auth::{Auth, Operator},
+    auth::{Auth, DatabaseState, Look, Operator},
     config::{self, Args, Config, Difference, Effect, Loaded, Origin},
     daemon::Daemon,
     domain::{
         audit::{Action, EventOutcome},
+        failure::Condition,
         key::KeyState,
         store_error::StoreError,
     },
@@ -34,11 +35,16 @@ pub(super) struct Health(pub(super) Arc<Auth>);
 #[async_trait::async_trait]
 impl ReadyCheck for Health {
     async fn parts(&self) -> Vec<Part> {
+        self.of(&self.0.look().await)
+    }
+}
+
+impl Health {
+    fn of(&self, look: &Look) -> Vec<Part> {
         let part = |name, works: bool| Part { name, state: if works { PartState::Up } else { PartState::Down } };
-        let (database, audit) = tokio::join!(self.0.parts.readiness.probe(), self.0.probe_audit());
         vec![
-            part("database", database.is_ok()),
-            part("audit", audit.is_ok()),
+            part("database", look.database == DatabaseState::Up),
+            part("audit", look.is_audit_writable),
             part("keys", !self.0.parts.signer.published().is_empty()),
             part("restore", !self.0.is_locked_down()),
         ]
@@ -168,20 +174,20 @@ fn changes(old: &Config, new: &Config) -> (Vec<Change>, Vec<Change>) {
     (live.into_iter().map(change).collect(), restart.into_iter().map(change).collect())
 }
 
+fn degraded((condition, since_ms): (Condition, i64)) -> Degraded {
+    let (part, effect) = (condition.part().to_owned(), condition.effect());
+    Degraded { part, since: Timestamp(since_ms), effect: format!("{}: {effect}", condition.name()) }
+}
+
 #[async_trait::async_trait]
 impl Control for Running {
     async fn status(&self) -> StatusReport {
-        let parts = Health(self.daemon.auth.clone()).parts().await;
+        let look = self.auth().look().await;
+        let parts = Health(self.daemon.auth.clone()).of(&look);
         let ready = parts.iter().all(|part| part.state == PartState::Up);
         let readiness = &self.auth().parts.readiness;
         let load = self.auth().parts.hasher.load();
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        let storage_up = parts.iter().any(|part| part.name == "database" && part.state == PartState::Up);
-        let down = readiness.outages().since_ms().map(|since_ms| Degraded {
-            part: "database".to_owned(),
-            since: Timestamp(since_ms),
-            effect: "logins, refreshes and changes answer 503; token verification goes on from memory".to_owned(),
-        });
         let restored = self.auth().is_locked_down().then(|| {
             "the database is older than what was seen before; accept it with: \
              authctl session epoch-bump --accept-restore"
@@ -198,15 +204,21 @@ impl Control for Running {
             ready,
             since: Timestamp(self.since_ms),
             listen: Some(self.listen.to_string()),
+            mode: self.auth().mode().mode,
             database: Database {
                 kind: readiness.kind().to_owned(),
-                state: if storage_up { "up" } else { "down" }.to_owned(),
+                state: match look.database {
+                    DatabaseState::Up => "up",
+                    DatabaseState::ReadOnly => "read_only",
+                    DatabaseState::Down => "down",
+                }
+                .to_owned(),
             },
             redis: Redis { state: "off".to_owned() },
             keys: self.keys().await,
             hashing: Hashing { workers: count(load.workers), busy: count(load.busy), queued: count(load.queued) },
             sessions: Sessions { live: self.auth().live_sessions().await.ok() },
-            degraded: down.into_iter().collect(),
+            degraded: look.conditions.into_iter().map(degraded).collect(),
             problems: restored.into_iter().chain(warnings).collect(),
         }
     }

@@ -165,10 +165,11 @@ async fn follow(daemon: Arc<Daemon>, anchor_file: PathBuf, listen: SocketAddr, m
         }
         // A database that is away is said below, and by the jobs in the log.
         let _ = anchor::check(&daemon.auth, &anchor_file).await;
-        let status = match daemon.auth.parts.readiness.outages().since_ms() {
-            None => format!("serving on {listen}"),
-            Some(since_ms) => format!("degraded: no database since {}", shared::time::Timestamp(since_ms)),
-        };
+        let found = daemon.auth.look().await.conditions.into_iter();
+        let found: Vec<String> = found
+            .map(|(condition, since_ms)| format!("{} since {}", condition.name(), shared::time::Timestamp(since_ms)))
+            .collect();
+        let status = if found.is_empty() { format!("serving on {listen}") } else { found.join("; ") };
         Manager.status(&status);
     }
 }

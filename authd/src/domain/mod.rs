@@ -4,6 +4,7 @@ pub mod account;
 pub mod audit;
 pub mod clock;
 pub mod hash_cost;
+pub mod failure;
 pub mod hex;
 pub mod identifier;
 pub mod key;

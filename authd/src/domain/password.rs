@@ -144,6 +144,8 @@ pub struct HashLoad {
     pub busy: usize,
     /// Jobs waiting.
     pub queued: usize,
+    /// Jobs that may wait in one lane.
+    pub room: usize,
     /// Checks evaluated since start.
     pub evaluated: u64,
 }

@@ -37,6 +37,9 @@ pub trait SettingStore: Send + Sync {
 
     /// Removes one; removing an absent one writes the event all the same.
     async fn remove(&self, name: &str, event: Event) -> Result<(), StoreError>;
+
+    /// Removes one whose time is over, and writes the event only then.
+    async fn expire(&self, name: &str, event: Event) -> Result<(), StoreError>;
 }
 
 /// Tells whether the parts a request needs answer.

@@ -1,7 +1,10 @@
 //! Refusals of the public API: a code, and the headers that belong to it. The document itself is written by
 //! [`crate::http::layers::surround`], which knows the request's id.
 
-use crate::auth::Refusal;
+use crate::{
+    auth::{Closing, Refusal},
+    domain::failure::Condition,
+};
 use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -25,6 +28,7 @@ const WAITS_S: [u64; 10] = [1, 2, 5, 10, 30, 60, 120, 300, 600, 900];
 const LONGEST_WAIT_S: u64 = 3_600;
 const STORAGE_WAIT_S: u64 = 2;
 const OVERLOAD_WAIT_S: u64 = 1;
+const MODE_WAIT_S: u64 = 60;
 
 impl ApiError {
     /// A refusal of this code; `detail` is shown to the client.
@@ -59,6 +63,21 @@ impl ApiError {
             retry_after_s: Some(STORAGE_WAIT_S),
             cause: Some(cause.into()),
             ..Self::new(ErrorCode::StorageUnavailable, "Nothing is known to have changed; try again in a moment.")
+        }
+    }
+
+    /// 503: an operator's mode, or a restored database, closes the route.
+    pub(crate) fn closed(closing: Closing) -> Self {
+        let detail = match closing.condition {
+            Condition::ReadOnly => "No changes are taken now; reading goes on.",
+            Condition::NoLogin => "No sessions are opened now; the existing ones go on.",
+            _ => "The service is closed for now.",
+        };
+        let left_s = closing.left_ms.map_or(MODE_WAIT_S, |left_ms| u64::try_from(left_ms).unwrap_or(0).div_ceil(1_000));
+        Self {
+            retry_after_s: Some(left_s.clamp(1, MODE_WAIT_S)),
+            cause: Some(format!("closed by: {}", closing.condition.name())),
+            ..Self::new(closing.condition.code(), detail)
         }
     }
 

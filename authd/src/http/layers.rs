@@ -5,7 +5,7 @@ use crate::http::{
     client::Client,
     cors::Cors,
     error::ApiError,
-    request_id,
+    flow, request_id,
     state::{HttpOptions, HttpState},
 };
 use axum::{
@@ -34,9 +34,6 @@ const FIXED: [(HeaderName, HeaderValue); 3] = [
 /// Routes that hash passwords; they get the longer budget.
 const HASHING: [&str; 5] =
     ["/api/auth/register", "/api/auth/login", "/api/auth/password/reset", "/api/user/password", "/api/user"];
-
-/// Routes that tell about the daemon itself.
-const SELF: [&str; 3] = ["/health", "/health/ready", "/api/openapi.json"];
 
 /// Routes that machines ask all the time; their successes are not worth a line each.
 const FREQUENT: [&str; 4] = ["/api/auth/verify", "/.well-known/jwks.json", "/health", "/health/ready"];
@@ -84,7 +81,9 @@ async fn admit(
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    lockdown(state, route)?;
+    if let Some(closing) = flow::of(request.method(), route).and_then(|flow| state.auth.closing(flow)) {
+        return Err(ApiError::closed(closing));
+    }
     let request = read_body(request, options.body_limit).await?;
     tokio::time::timeout(budget_of(route, options), next.run(request)).await.map_err(|_| ApiError::overloaded())
 }
@@ -149,14 +148,6 @@ impl Line<'_> {
             _ => tracing::info!(method, route, status, took_ms, code, "{text}"),
         }
     }
-}
-
-/// Refuses everything but what tells about the daemon itself while a restored database is not accepted (R13).
-fn lockdown(state: &HttpState, route: &str) -> Result<(), ApiError> {
-    if state.auth.is_locked_down() && !SELF.contains(&route) {
-        return Err(ApiError::unavailable("locked down: the database is older than what was seen before"));
-    }
-    Ok(())
 }
 
 /// When a route takes too long. What it has handed to storage runs to its end; the client may repeat.
@@ -328,7 +319,7 @@ mod tests {
     #[test]
     fn every_route_with_a_budget_of_its_own_or_a_quiet_log_exists() {
         let api = crate::http::table().into_openapi();
-        for route in HASHING.iter().chain(&FREQUENT).chain(&SELF) {
+        for route in HASHING.iter().chain(&FREQUENT) {
             assert!(api.paths.paths.contains_key(*route), "{route}");
         }
     }

@@ -4,7 +4,7 @@
 //!   surround  all of this, in one layer: each layer of a router costs every request allocations
 //!   observe   request id, client, span, log line, problem documents, headers of every answer
 //!   cors      exact allow-list
-//!   lockdown  503 while a restored database is not accepted
+//!   mode      503 for what the operating mode closes, or a restored database that is not accepted
 //!   body      bounded in size and time, read before the route runs
 //!   budget    503 OVERLOADED when the route takes too long
 //!   panics    500 INTERNAL
@@ -18,6 +18,7 @@ mod cors;
 mod device;
 mod error;
 mod finish;
+mod flow;
 mod health;
 mod idempotency;
 mod json;

@@ -24,8 +24,9 @@ use utoipa::{
 
 /// What every route can answer.
 pub(crate) const ANY: &[ErrorCode] = &[ErrorCode::Internal, ErrorCode::Overloaded, ErrorCode::StorageUnavailable];
-/// What every route that is not a GET can answer: its body is read before it runs.
-pub(crate) const BODY: &[ErrorCode] = &[ErrorCode::Malformed, ErrorCode::Timeout, ErrorCode::PayloadTooLarge];
+/// What every route that is not a GET can answer: its body is read before it runs, and a mode may close it.
+pub(crate) const BODY: &[ErrorCode] =
+    &[ErrorCode::Malformed, ErrorCode::Timeout, ErrorCode::PayloadTooLarge, ErrorCode::ReadOnly];
 /// What every route that wants JSON can answer, besides [`BODY`].
 pub(crate) const JSON: &[ErrorCode] = &[ErrorCode::UnsupportedMediaType];
 /// What every route with an access token can answer.

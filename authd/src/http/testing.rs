@@ -300,6 +300,9 @@ impl SettingStore for Down {
     async fn remove(&self, _: &str, _: Event) -> Result<(), StoreError> {
         down()
     }
+    async fn expire(&self, _: &str, _: Event) -> Result<(), StoreError> {
+        down()
+    }
 }
 
 #[async_trait]

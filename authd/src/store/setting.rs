@@ -77,4 +77,14 @@ impl SettingStore for Settings {
             event::write(tx, &event).await
         })
     }
+
+    async fn expire(&self, name: &str, event: Event) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        on_tx!(self.db, |tx| {
+            let clock = tx.clock();
+            let gone = on_db!(tx, execute ["DELETE FROM setting WHERE setting.tenant_id = 'default'
+                AND setting.name = $2 AND setting.expires_ms <= " NOW](clock, name.as_str()))?;
+            if gone > 0 { event::write(tx, &event).await } else { Ok(()) }
+        })
+    }
 }

@@ -4,7 +4,7 @@ use super::{
     Empty,
     config::{Change, Problem},
 };
-use crate::time::Timestamp;
+use crate::{mode::Mode, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 call!(
@@ -81,6 +81,8 @@ pub struct StatusReport {
     pub since: Timestamp,
     /// Address the public API listens on.
     pub listen: Option<String>,
+    /// The operating mode.
+    pub mode: Mode,
     /// The database.
     pub database: Database,
     /// The limiter that instances share.

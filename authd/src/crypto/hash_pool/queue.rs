@@ -102,6 +102,11 @@ impl Queue {
         Ok(())
     }
 
+    /// Most jobs in one lane.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Waits for the next job; `None` once the queue has ended.
     pub(super) fn pop(&self) -> Option<Job> {
         let mut lanes = self.lock();

@@ -1,0 +1,137 @@
+//! The table. What does not stand here is unaffected.
+
+use super::{
+    Behaviour::{self, Closed, Degraded, Open, Unaffected},
+    Condition::{
+        self, ClockStepped, CommitReplyLost, DatabaseAway, DatabaseUnwritable, HashQueueFull, Lockdown, NoLogin,
+        ReadOnly, RedisAway,
+    },
+    Flow::{self, AdminChange, AdminRead, Audit, Change, KeyRotation, Login, Read, Refresh, Register, Verify},
+};
+
+pub(super) const MATRIX: &[(Flow, Condition, Behaviour, &str)] = &[
+    (Register, DatabaseAway, Closed, "No account is made, and no password is hashed once the outage is known."),
+    (Register, DatabaseUnwritable, Closed, "No account is made."),
+    (
+        Register,
+        CommitReplyLost,
+        Unaffected,
+        "The first answer is 503. A repeat with the same Idempotency-Key gives the account's tokens, made or not.",
+    ),
+    (Register, RedisAway, Degraded, "Limits are counted by each instance, with its share of them."),
+    (Register, HashQueueFull, Closed, "No account is made; the client may try again in a second."),
+    (Register, ReadOnly, Closed, "No account is made."),
+    (Register, NoLogin, Closed, "No account is made."),
+    (Register, Lockdown, Closed, "No account is made."),
+    //
+    (Login, DatabaseAway, Closed, "Refused before the password is looked at; no attempt is counted."),
+    (Login, DatabaseUnwritable, Closed, "No session is opened, and a wrong password is not told from a right one."),
+    (
+        Login,
+        CommitReplyLost,
+        Degraded,
+        "The answer is 503 and the client logs in again. A session that nobody uses may be left: it is listed, and expires.",
+    ),
+    (Login, RedisAway, Degraded, "Limits are counted by each instance, with its share of them."),
+    (Login, HashQueueFull, Closed, "Refused without an evaluation; the attempt does not count as a failure."),
+    (Login, ReadOnly, Closed, "No session is opened."),
+    (Login, NoLogin, Closed, "No session is opened."),
+    (Login, Lockdown, Closed, "No session is opened."),
+    //
+    (Refresh, DatabaseAway, Closed, "The token is not consumed: the client tries the same one again."),
+    (Refresh, DatabaseUnwritable, Closed, "The token is not consumed: the client tries the same one again."),
+    (
+        Refresh,
+        CommitReplyLost,
+        Unaffected,
+        "The first answer is 503. The same token, tried again, gives the successor that the lost answer carried.",
+    ),
+    (
+        Refresh,
+        ClockStepped,
+        Degraded,
+        "A clock that is ahead ends sessions whose end it has passed (401 TOKEN_EXPIRED). One that went back ends none.",
+    ),
+    (Refresh, ReadOnly, Closed, "The token is not consumed: the client tries the same one again."),
+    (Refresh, Lockdown, Closed, "The token is not consumed: the client tries the same one again."),
+    //
+    (
+        Change,
+        DatabaseAway,
+        Closed,
+        "Never confirmed before it is durable. This instance refuses a session that was to end at once, and ends it \
+         when the database is back.",
+    ),
+    (
+        Change,
+        DatabaseUnwritable,
+        Closed,
+        "Never confirmed before it is durable. This instance refuses a session that was to end at once, and ends it \
+         when the database takes writes again.",
+    ),
+    (Change, CommitReplyLost, Unaffected, "The first answer is 503. A repeat succeeds, and nothing happens twice."),
+    (
+        Change,
+        HashQueueFull,
+        Degraded,
+        "What asks for a password answers 503 OVERLOADED; logout and ended sessions go on.",
+    ),
+    (Change, ReadOnly, Closed, "Nobody can log out either: use no-login where that matters."),
+    (Change, Lockdown, Closed, "Nothing changes."),
+    //
+    (Read, DatabaseAway, Closed, "Never answered with an empty list or with 401 out of ignorance."),
+    (Read, ClockStepped, Degraded, "As verification: the caller's access token is judged by the clock as it is."),
+    (Read, Lockdown, Closed, "Nothing is shown."),
+    //
+    (
+        Verify,
+        DatabaseAway,
+        Open,
+        "Sessions that ended on other instances meanwhile are not known here; X-Authd-Revocation-Age tells for how \
+         long. An instance that has not read them since its start answers 503.",
+    ),
+    (
+        Verify,
+        ClockStepped,
+        Degraded,
+        "A clock that is ahead expires access tokens early: clients refresh. One that went back lets them live longer.",
+    ),
+    (Verify, Lockdown, Closed, "Gateways get 503: nobody passes."),
+    //
+    (AdminRead, DatabaseAway, Degraded, "Status, limits, mode and configuration come from memory; lists answer 503."),
+    (
+        AdminRead,
+        DatabaseUnwritable,
+        Degraded,
+        "Everything can be read but the audit log: reading it is itself recorded, and answers 503.",
+    ),
+    //
+    (AdminChange, DatabaseAway, Closed, "Nothing changes. The mode cannot be changed either."),
+    (AdminChange, DatabaseUnwritable, Closed, "Nothing changes. The mode cannot be changed either."),
+    (AdminChange, CommitReplyLost, Degraded, "The answer is 503 and it may have happened: look before repeating it."),
+    //
+    (KeyRotation, DatabaseAway, Closed, "The current key keeps signing and stays published."),
+    (KeyRotation, DatabaseUnwritable, Closed, "The current key keeps signing and stays published."),
+    (KeyRotation, CommitReplyLost, Unaffected, "A step is taken or it is not: the next look goes on from there."),
+    (
+        KeyRotation,
+        ClockStepped,
+        Degraded,
+        "A clock that is ahead makes a rotation due early, one that went back late. A key is still published before it signs.",
+    ),
+    //
+    (
+        Audit,
+        DatabaseAway,
+        Closed,
+        "What cannot be recorded does not happen. Refusals that were only counted are written when the database is back.",
+    ),
+    (
+        Audit,
+        DatabaseUnwritable,
+        Closed,
+        "What cannot be recorded does not happen. Refusals that were only counted are written when it takes them again.",
+    ),
+    (Audit, CommitReplyLost, Unaffected, "An event is committed with its change or not at all."),
+    (Audit, ClockStepped, Unaffected, "Events carry the time of the clock; their sequence numbers keep the order."),
+];

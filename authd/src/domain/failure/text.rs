@@ -1,0 +1,198 @@
+//! What the table's rows and columns are called, and what an operator sees and does.
+
+use super::{Behaviour, Condition, Flow};
+
+impl Flow {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Register => "registration",
+            Self::Login => "login",
+            Self::Refresh => "refresh",
+            Self::Change => "changes by users",
+            Self::Read => "reads by users",
+            Self::Verify => "verification",
+            Self::AdminRead => "reads by operators",
+            Self::AdminChange => "changes by operators",
+            Self::KeyRotation => "key rotation",
+            Self::Audit => "audit",
+        }
+    }
+
+    /// What belongs to it.
+    #[must_use]
+    pub fn scope(self) -> &'static str {
+        match self {
+            Self::Register => "POST /api/auth/register",
+            Self::Login => "POST /api/auth/login",
+            Self::Refresh => "POST /api/auth/refresh: a new access token for the refresh token of a session",
+            Self::Change => "Logout, ending sessions, changing or resetting a password, deleting the account",
+            Self::Read => "The profile and the list of sessions",
+            Self::Verify => {
+                "GET /api/auth/verify, which gateways ask for every request, and GET /.well-known/jwks.json"
+            }
+            Self::AdminRead => "Commands of authctl that show something",
+            Self::AdminChange => "Commands of authctl that change something",
+            Self::KeyRotation => "The replacement of the key that signs access tokens, by schedule or by command",
+            Self::Audit => "The record of who did what, written with each change",
+        }
+    }
+}
+
+impl Condition {
+    /// Its name, in a few words.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DatabaseAway => "database away",
+            Self::DatabaseUnwritable => "database not writable",
+            Self::CommitReplyLost => "commit without an answer",
+            Self::RedisAway => "Redis away",
+            Self::HashQueueFull => "password queue full",
+            Self::ClockStepped => "clock stepped",
+            Self::ReadOnly => "mode read-only",
+            Self::NoLogin => "mode no-login",
+            Self::Lockdown => "lockdown",
+        }
+    }
+
+    /// The part that `authctl status` lists as degraded.
+    #[must_use]
+    pub fn part(self) -> &'static str {
+        match self {
+            Self::DatabaseAway | Self::DatabaseUnwritable | Self::CommitReplyLost => "database",
+            Self::RedisAway => "redis",
+            Self::HashQueueFull => "hashing",
+            Self::ClockStepped => "clock",
+            Self::ReadOnly | Self::NoLogin | Self::Lockdown => "mode",
+        }
+    }
+
+    /// How it comes to be.
+    #[must_use]
+    pub fn cause(self) -> &'static str {
+        match self {
+            Self::DatabaseAway => {
+                "PostgreSQL is down, hangs, restarts, fails over, or the network to it is cut; the file of SQLite is \
+                 locked by another program. A server whose disk for the write-ahead log is full stops, and is away too."
+            }
+            Self::DatabaseUnwritable => {
+                "The database answers and refuses writes: the disk is full, the server is a standby or was set \
+                 read-only, the daemon's role has lost a right. Also when only the audit log takes no events."
+            }
+            Self::CommitReplyLost => {
+                "The connection to the database ended between a COMMIT and its answer. Whether the change is there is \
+                 then unknown to the daemon, and only a repeat of the request can tell."
+            }
+            Self::RedisAway => {
+                "The Redis of redis.url is down, slower than its budget, or was emptied. It holds counters of limits \
+                 and nothing else."
+            }
+            Self::HashQueueFull => {
+                "More logins than the processors can check passwords for: a storm of guesses, or everybody coming back \
+                 after an outage. Neither verification nor refresh waits for passwords."
+            }
+            Self::ClockStepped => {
+                "The clock of the database or of this machine moved by more than an hour against the time that has \
+                 passed since the daemon started: a wrong clock, a corrected one, or a machine that was suspended."
+            }
+            Self::ReadOnly => "An operator has ordered it: authctl mode set read-only.",
+            Self::NoLogin => "An operator has ordered it: authctl mode set no-login.",
+            Self::Lockdown => {
+                "An operator has ordered it (authctl mode set lockdown), or the database is older than what this \
+                 instance has seen before: it was restored from a backup."
+            }
+        }
+    }
+
+    /// Where an operator sees it.
+    #[must_use]
+    pub fn signs(self) -> &'static str {
+        match self {
+            Self::DatabaseAway => {
+                "Clients get 503 STORAGE_UNAVAILABLE. GET /health/ready is 503; authctl status exits with 3 and shows \
+                 the database as down; systemctl status says since when. The log has a warning for each refused request."
+            }
+            Self::DatabaseUnwritable => {
+                "Changes get 503 STORAGE_UNAVAILABLE, reads work. GET /health/ready is 503; authctl status exits with \
+                 3 and shows the database as read_only."
+            }
+            Self::CommitReplyLost => {
+                "One 503 STORAGE_UNAVAILABLE; the log names an unknown outcome. Nothing stays degraded."
+            }
+            Self::RedisAway => "authctl status shows redis as down. The daemon stays ready.",
+            Self::HashQueueFull => {
+                "Logins get 503 OVERLOADED with Retry-After: 1. authctl status shows how many passwords wait. The \
+                 daemon stays ready."
+            }
+            Self::ClockStepped => "The event clock.stepped, with how far; authctl status lists the clock as degraded.",
+            Self::ReadOnly => "Changes get 503 READ_ONLY with Retry-After. The event mode.changed says who ordered it.",
+            Self::NoLogin => {
+                "Registration and login get 503 READ_ONLY with Retry-After. The event mode.changed says who ordered it."
+            }
+            Self::Lockdown => {
+                "Everything but /health, /health/ready and /api/openapi.json gets 503 STORAGE_UNAVAILABLE. The event \
+                 mode.changed says who ordered it; after a restore GET /health/ready is 503 and authctl status names \
+                 the command to run."
+            }
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::DatabaseAway => {
+                "Bring the database back. The daemon notices within a second and needs no restart: a restart would \
+                 close verification too, because a fresh instance cannot know which sessions have ended."
+            }
+            Self::DatabaseUnwritable => {
+                "Make room, promote the right server, or give the right back. The daemon notices by itself. A promoted \
+                 standby that missed the last transactions is an older database: see lockdown."
+            }
+            Self::CommitReplyLost => "Nothing. If it happens often, look at the network to the database.",
+            Self::RedisAway => "Bring it back when convenient: losing it loses no fact.",
+            Self::HashQueueFull => {
+                "Look at authctl limit list and tighten login.ip or login.net for a while (authctl limit set \
+                 --for 1h), or give the machine more processors."
+            }
+            Self::ClockStepped => {
+                "Set the clock right. Until it agrees again nothing that has expired is erased, so that a clock that \
+                 was ahead cannot bring ended sessions back. If the new time is the right one, restart the daemon: \
+                 that accepts it."
+            }
+            Self::ReadOnly | Self::NoLogin => "authctl mode set normal; with --for it ends by itself.",
+            Self::Lockdown => {
+                "authctl mode set normal. After a restore that is not enough: make sure which database this is, then \
+                 end every session that was opened before with authctl session epoch-bump --accept-restore."
+            }
+        }
+    }
+}
+
+impl Behaviour {
+    /// In a word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Degraded => "degraded",
+            Self::Open => "open",
+            Self::Unaffected => "unaffected",
+        }
+    }
+
+    /// What the word means.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Closed => {
+                "Refused with 503 and Retry-After. Nothing has changed; the same request may succeed later."
+            }
+            Self::Degraded => "Served, with less than usual.",
+            Self::Open => "Served from memory, because refusing would do more harm.",
+            Self::Unaffected => "Served as always.",
+        }
+    }
+}

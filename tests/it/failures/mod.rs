@@ -1,0 +1,54 @@
+//! The failure table, cell by cell: each condition is brought about for real, every flow is tried, and what it answers is
+//! what the table says. Then the condition ends, and nothing has changed that was refused.
+
+mod clock;
+mod disk;
+mod flows;
+mod mode;
+mod queue;
+mod server;
+
+use authd::domain::failure::Condition;
+
+/// Which test brings about each condition.
+const WALKS: &[(Condition, &[&str])] = &[
+    (Condition::DatabaseAway, &["a_killed_database_is_away", "a_hanging_database_is_away"]),
+    (
+        Condition::DatabaseUnwritable,
+        &[
+            "a_read_only_server_is_not_writable",
+            "a_full_disk_is_not_writable",
+            "an_audit_log_that_takes_nothing_closes_changes",
+        ],
+    ),
+    (Condition::CommitReplyLost, &["a_commit_without_an_answer_is_an_unknown_outcome_that_asking_again_resolves"]),
+    (Condition::HashQueueFull, &["a_full_password_queue_sheds_logins_and_nothing_else"]),
+    (Condition::ClockStepped, &["a_clock_that_jumps_erases_nothing_and_breaks_nothing"]),
+    (Condition::ReadOnly, &["in_read_only_nothing_changes_and_reading_goes_on"]),
+    (Condition::NoLogin, &["in_no_login_the_existing_sessions_go_on"]),
+    (Condition::Lockdown, &["in_lockdown_only_the_sockets_answer"]),
+];
+
+/// Conditions that no test of this tree brings about, and why.
+const UNWALKED: &[(Condition, &str)] =
+    &[(Condition::RedisAway, "limits are counted in memory alone while no Redis is configured")];
+
+#[test]
+fn every_condition_of_the_table_is_brought_about_by_a_test() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("it");
+    let sources: String =
+        tests::rust_source::rust_files(&root).iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    for condition in Condition::ALL {
+        let walks = WALKS.iter().find(|(walked, _)| *walked == condition);
+        let unwalked = UNWALKED.iter().find(|(named, _)| *named == condition);
+        match (walks, unwalked) {
+            (Some((_, tests)), None) => {
+                for name in *tests {
+                    assert!(sources.contains(&format!("async fn {name}(")), "{condition:?}: no test {name}");
+                }
+            }
+            (None, Some((_, why))) => println!("{} is not walked: {why}", condition.name()),
+            _ => panic!("{condition:?} is in one of the two lists"),
+        }
+    }
+}
