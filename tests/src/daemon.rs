@@ -205,6 +205,12 @@ impl Daemon {
         self.restart().await;
     }
 
+    /// Kills it without warning and starts it again on the same data with other options.
+    pub async fn crash_with(&mut self, change: impl FnOnce(Options) -> Options) {
+        self.options = change(self.options.clone());
+        self.crash().await;
+    }
+
     /// Kills it without warning and starts it again on the same data.
     pub async fn crash(&mut self) {
         self.kill();

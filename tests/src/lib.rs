@@ -6,6 +6,7 @@
 )]
 
 pub mod admin;
+pub mod cgroup;
 pub mod client;
 pub mod clock;
 pub mod ctl;

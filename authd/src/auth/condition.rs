@@ -126,16 +126,21 @@ impl Auth {
         self.conditions.clocks().wall.look(wall_ms, monotonic_ms).is_none()
     }
 
+    /// Whether this time of the database can be believed.
+    pub(super) fn is_time_believed(&self, database_ms: i64) -> bool {
+        let monotonic_ms = self.parts.clock.monotonic_ms();
+        self.conditions.clocks().database.look(database_ms, monotonic_ms).is_none()
+    }
+
     /// Whether the database's clock, which says what has expired, can be believed. A jump is recorded, once.
     ///
     /// # Errors
     /// [`StoreError`]: the database's time is unknown, or the jump cannot be recorded.
     pub(super) async fn is_clock_believed(&self) -> Result<bool, StoreError> {
         let database_ms = self.parts.readiness.probe().await?;
-        let monotonic_ms = self.parts.clock.monotonic_ms();
+        let is_believed = self.is_time_believed(database_ms);
         let (recorded, step_ms) = {
-            let mut clocks = self.conditions.clocks();
-            clocks.database.look(database_ms, monotonic_ms);
+            let clocks = self.conditions.clocks();
             (clocks.is_recorded, clocks.step_ms())
         };
         if step_ms.is_some() != recorded {
@@ -144,7 +149,7 @@ impl Auth {
             self.note_daemon(Action::ClockStepped, EventOutcome::Ok, None, detail).await?;
             self.conditions.clocks().is_recorded = step_ms.is_some();
         }
-        Ok(step_ms.is_none())
+        Ok(is_believed)
     }
 }
 

@@ -38,7 +38,8 @@ impl Auth {
         Ok(keys)
     }
 
-    /// One beat of an instance: says what it serves, then takes the steps that are due.
+    /// One beat of an instance: says what it serves, then takes the steps that are due; none while the clock that says
+    /// so is not believed, or keys would retire before the tokens they signed.
     ///
     /// # Errors
     /// [`StoreError`]; the current key keeps signing.
@@ -49,6 +50,9 @@ impl Auth {
         for _ in 0..4 {
             let (beats, now_ms) = self.parts.keys.beat(instance, &self.parts.signer.published()).await?;
             self.count_instances(&beats, now_ms);
+            if !self.is_time_believed(now_ms) {
+                break;
+            }
             let steps = plan_steps(&keys, &beats, &plan, now_ms);
             if steps.is_empty() {
                 break;

@@ -77,18 +77,16 @@ impl Auth {
         let event = self.event(caller, Action::SessionRevoked).by(Actor::User(account.to_string()));
         let event = event.because(why.as_str());
         let one = filter.id.clone();
-        match self.parts.sessions.revoke(filter, why, event.clone()).await {
-            Ok(revoked) => {
-                self.remember_ended(&revoked.over);
-                Ok(revoked.ended)
-            }
-            Err(fault) => {
-                if let Some(session) = one {
-                    self.revoked.deny_until_durable(&session, PendingEnd { why, event });
-                }
-                Err(Refusal::Storage(fault))
-            }
+        // Before storage is asked: a caller who leaves, or whose time is up, takes the rest of this along.
+        if let Some(session) = &one {
+            self.revoked.deny_until_durable(session, PendingEnd { why, event: event.clone() });
         }
+        let revoked = self.parts.sessions.revoke(filter, why, event).await?;
+        if let Some(session) = &one {
+            self.revoked.made_durable(session, self.forget_ms());
+        }
+        self.remember_ended(&revoked.over);
+        Ok(revoked.ended)
     }
 
     /// Makes ends durable that storage refused before.

@@ -138,9 +138,14 @@ impl People {
             let what = format!("{} under {condition:?}", probe.name);
             match refusal(&probe, condition) {
                 None => assert_eq!(answer.status, probe.ok, "{what}: {answer}"),
+                // A route whose time is up has not heard of the database at all.
+                Some(_) if took >= budget(&probe) => assert_refused(&what, &answer, ErrorCode::Overloaded, &probe),
                 Some(code) => assert_refused(&what, &answer, code, &probe),
             }
             assert!(took <= probe.limit.mul_f64(tests::process::crowding()), "{what}: {took:?}");
+        }
+        if matches!(condition, Condition::DatabaseAway | Condition::DatabaseUnwritable) {
+            daemon.client().verify(&self.leaving.access).await.assert_refused(ErrorCode::TokenInvalid);
         }
         self.walk_audit(daemon, condition).await;
         let after = daemon.client().jwks().await;
@@ -187,6 +192,11 @@ impl People {
             .await;
         }
     }
+}
+
+/// When the route of a probe gives up, whatever it waits for.
+fn budget(probe: &Probe) -> Duration {
+    Duration::from_secs(if probe.limit == LONG { 5 } else { 3 })
 }
 
 /// The code with which a probe must be refused; `None`: it is served.

@@ -48,6 +48,6 @@ async fn a_full_password_queue_sheds_logins_and_nothing_else() {
     .await;
     people.walk(&daemon, Condition::HashQueueFull).await;
     is_over.store(true, Ordering::Relaxed);
-    daemon.restart_with(|options| options.config("[password]\nmemory_kib = 64\niterations = 1")).await;
+    daemon.crash_with(|options| options.config("[password]\nmemory_kib = 64\niterations = 1")).await;
     people.assert_untouched(&daemon, Condition::HashQueueFull).await;
 }

@@ -6,6 +6,7 @@ mod fuzz;
 mod hangups;
 mod keys;
 mod kills;
+mod overload;
 mod pauses;
 mod races;
 mod replies;

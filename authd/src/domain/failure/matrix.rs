@@ -24,7 +24,7 @@ pub(super) const MATRIX: &[(Flow, Condition, Behaviour, &str)] = &[
     (Register, NoLogin, Closed, "No account is made."),
     (Register, Lockdown, Closed, "No account is made."),
     //
-    (Login, DatabaseAway, Closed, "Refused before the password is looked at; no attempt is counted."),
+    (Login, DatabaseAway, Closed, "Refused before the password is looked at; no failure is counted."),
     (Login, DatabaseUnwritable, Closed, "No session is opened, and a wrong password is not told from a right one."),
     (
         Login,
@@ -88,13 +88,14 @@ pub(super) const MATRIX: &[(Flow, Condition, Behaviour, &str)] = &[
         DatabaseAway,
         Open,
         "Sessions that ended on other instances meanwhile are not known here; X-Authd-Revocation-Age tells for how \
-         long. An instance that has not read them since its start answers 503.",
+         long. An instance that starts meanwhile waits for the database and serves nothing.",
     ),
     (
         Verify,
         ClockStepped,
         Degraded,
-        "A clock that is ahead expires access tokens early: clients refresh. One that went back lets them live longer.",
+        "A clock that is ahead expires access tokens early; one that went back refuses those issued ahead of it. Clients \
+         refresh, and go on.",
     ),
     (Verify, Lockdown, Closed, "Gateways get 503: nobody passes."),
     //
@@ -117,7 +118,7 @@ pub(super) const MATRIX: &[(Flow, Condition, Behaviour, &str)] = &[
         KeyRotation,
         ClockStepped,
         Degraded,
-        "A clock that is ahead makes a rotation due early, one that went back late. A key is still published before it signs.",
+        "No step is taken by schedule until the clock is believed again: the current key keeps signing.",
     ),
     //
     (

@@ -74,12 +74,13 @@ impl Condition {
     pub fn cause(self) -> &'static str {
         match self {
             Self::DatabaseAway => {
-                "PostgreSQL is down, hangs, restarts, fails over, or the network to it is cut; the file of SQLite is \
-                 locked by another program. A server whose disk for the write-ahead log is full stops, and is away too."
+                "PostgreSQL is down, hangs, restarts, fails over, or the network to it is cut. A server whose disk for \
+                 the write-ahead log is full stops, and is away too."
             }
             Self::DatabaseUnwritable => {
                 "The database answers and refuses writes: the disk is full, the server is a standby or was set \
-                 read-only, the daemon's role has lost a right. Also when only the audit log takes no events."
+                 read-only, the daemon's role has lost a right, another program holds the lock of SQLite's file. Also \
+                 when only the audit log takes no events; refreshes that write no event then go on."
             }
             Self::CommitReplyLost => {
                 "The connection to the database ended between a COMMIT and its answer. Whether the change is there is \
@@ -158,8 +159,8 @@ impl Condition {
                  --for 1h), or give the machine more processors."
             }
             Self::ClockStepped => {
-                "Set the clock right. Until it agrees again nothing that has expired is erased, so that a clock that \
-                 was ahead cannot bring ended sessions back. If the new time is the right one, restart the daemon: \
+                "Set the clock right. Until it agrees again nothing that has expired is erased and no key is rotated, so that \
+                 a clock that was ahead cannot bring ended sessions back. If the new time is the right one, restart the daemon: \
                  that accepts it."
             }
             Self::ReadOnly | Self::NoLogin => "authctl mode set normal; with --for it ends by itself.",
