@@ -3,8 +3,8 @@
 pub mod account;
 pub mod audit;
 pub mod clock;
-pub mod hash_cost;
 pub mod failure;
+pub mod hash_cost;
 pub mod hex;
 pub mod identifier;
 pub mod key;
