@@ -3,6 +3,7 @@
 mod anchor;
 mod control;
 mod keyring;
+mod metrics;
 mod parts;
 mod policy;
 mod run;
@@ -19,7 +20,7 @@ use crate::{
         hex::hex,
         store_error::StoreError,
     },
-    http::{self, HttpParts, LiveOptions},
+    http::{self, HttpParts, LiveOptions, RequestTally},
     limit::memory::MemoryLimiter,
     store,
 };
@@ -98,6 +99,7 @@ pub struct Daemon {
     stores: store::Stores,
     http: Arc<LiveOptions>,
     passwords: Arc<LivePolicy>,
+    requests: Arc<RequestTally>,
 }
 
 impl Daemon {
@@ -133,7 +135,7 @@ impl Daemon {
         );
         let instance = hex(&random_bytes::<8>(ports.random.as_ref()));
         let http = Arc::new(LiveOptions::new(parts::http_options(config)));
-        let daemon = Self { auth: Arc::new(auth), instance, http, passwords, stores };
+        let daemon = Self { auth: Arc::new(auth), instance, http, passwords, requests: Arc::default(), stores };
         daemon.load().await?;
         Ok(daemon)
     }
@@ -159,6 +161,7 @@ impl Daemon {
             ready: Arc::new(Health(self.auth.clone())),
             clock: parts.clock.clone(),
             random: parts.random.clone(),
+            tally: self.requests.clone(),
         })
     }
 

@@ -24,6 +24,7 @@ pub mod lifecycle;
 pub mod limit;
 pub mod listener;
 pub mod log;
+pub mod metrics;
 pub mod store;
 pub mod sys;
 pub mod tasks;

@@ -21,6 +21,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("listener", &["config", "lifecycle", "sys", "tasks"]),
     ("lifecycle", &["config", "log", "sys", "tasks"]),
     ("log", &["config"]),
+    ("metrics", &["domain"]),
     ("sys", &[]),
     ("tasks", &[]),
 ];
@@ -74,6 +75,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("anyhow", &[]),
     ("libc", &["sys"]),
     ("toml", &["config"]),
+    ("prometheus", &["metrics"]),
     ("tracing_journald", &["log"]),
     ("tracing_subscriber", &["log"]),
 ];

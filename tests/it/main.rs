@@ -45,6 +45,7 @@ mod race;
 mod refresh;
 mod register;
 mod sessions;
+mod signals;
 mod store;
 mod time;
 mod tokens;

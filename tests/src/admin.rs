@@ -47,6 +47,16 @@ impl Admin {
         self.send(path, body, &[]).await.unwrap_or_else(|lost| panic!("{path}: {}", lost.0))
     }
 
+    /// Gets a path.
+    ///
+    /// # Panics
+    /// When no answer came.
+    pub async fn get(&self, path: &str) -> Answer {
+        let stream = self.connect().await.expect("the socket is there");
+        let request = Request::get(path).header("host", "authd").body(Full::default()).expect("a request");
+        exchange(stream, request).await.unwrap_or_else(|lost| panic!("{path}: {}", lost.0))
+    }
+
     /// Posts a body to a path, with further headers.
     ///
     /// # Errors

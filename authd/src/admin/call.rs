@@ -3,7 +3,7 @@
 use super::{
     body,
     lines::Lines,
-    peer::{Peer, Policy, Why, decide},
+    peer::{Peer, Policy, Why, decide, decide_metrics},
     problem::Denied,
     witness::Witness,
 };
@@ -13,7 +13,7 @@ use axum::{
     body::Body,
     extract::{Request, State},
     http::{HeaderName, HeaderValue, Response, header},
-    routing::post,
+    routing::{MethodRouter, post},
 };
 use shared::admin::{Access, Call, POSITION_HEADER};
 use std::{future::Future, sync::Arc};
@@ -52,6 +52,14 @@ impl Caller {
     /// The rule that refuses it.
     pub fn check(&self, access: Access) -> Result<(), Why> {
         decide(&self.peer, &self.policy, access)
+    }
+
+    /// Whether this caller may fetch the metrics.
+    ///
+    /// # Errors
+    /// The rule that refuses it.
+    pub(super) fn check_metrics(&self) -> Result<(), Why> {
+        decide_metrics(&self.peer, &self.policy)
     }
 
     /// The caller as the use cases know them, reading.
@@ -153,6 +161,11 @@ impl<S: Witness + 'static> Calls<S> {
             }
         };
         Self(self.0.route(C::PATH, post(handle)))
+    }
+
+    /// Adds what is no call but has a path of its own.
+    pub(super) fn page(self, path: &str, page: MethodRouter<Arc<S>>) -> Self {
+        Self(self.0.route(path, page))
     }
 
     /// The finished router; anything that is no call is refused with a problem document.

@@ -13,6 +13,9 @@ pub trait Control: Send + Sync {
     /// How the daemon is; answers from memory where storage does not.
     async fn status(&self) -> StatusReport;
 
+    /// The metrics in Prometheus's text format.
+    async fn metrics(&self) -> String;
+
     /// Every configuration key with its value and origin; secrets masked.
     fn show_config(&self) -> Page<Setting>;
 

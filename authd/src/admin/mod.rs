@@ -15,6 +15,7 @@ mod key;
 mod limit;
 mod lines;
 mod mode;
+mod metrics;
 pub mod peer;
 mod problem;
 mod serve;
@@ -33,7 +34,7 @@ use crate::{
     config::{Auto, Config, Group},
     tasks::{Stop, Tasks},
 };
-use axum::Router;
+use axum::{Router, routing::get};
 use call::Calls;
 use control::Control;
 use peer::{Door, OwnUid, Policy};
@@ -53,6 +54,8 @@ pub struct Options {
     pub admin_groups: Vec<Group>,
     /// Groups whose members may read.
     pub read_groups: Vec<Group>,
+    /// Groups whose members may fetch the metrics.
+    pub metrics_groups: Vec<Group>,
     /// Whether the daemon's own uid counts as an administrator.
     pub trust_own_uid: Auto<bool>,
 }
@@ -66,6 +69,7 @@ impl Options {
             read_socket: config.places.read_socket.clone(),
             admin_groups: config.admin.admin_groups.clone(),
             read_groups: config.admin.read_groups.clone(),
+            metrics_groups: config.admin.metrics_groups.clone(),
             trust_own_uid: config.admin.trust_own_uid,
         }
     }
@@ -133,6 +137,7 @@ fn router(admin: Arc<Admin>) -> Router {
         .add::<limit_calls::Reset, _, _>(limit::reset)
         .add::<mode_calls::Show, _, _>(mode::show)
         .add::<mode_calls::Set, _, _>(mode::set)
+        .page(metrics::PATH, get(metrics::metrics))
         .into_router(admin)
 }
 
@@ -149,10 +154,12 @@ pub fn start(
 ) -> Result<(), StartFault> {
     let admin_gids = groups::resolve(&options.admin_groups)?;
     let read_gids = groups::resolve(&options.read_groups)?;
+    let metrics_gids = groups::resolve(&options.metrics_groups)?;
     let policy = |door| Policy {
         door,
         admin_gids: admin_gids.clone(),
         read_gids: read_gids.clone(),
+        metrics_gids: metrics_gids.clone(),
         own_uid: nix::unistd::geteuid().as_raw(),
         own: OwnUid::of(options.trust_own_uid, peer::is_system_service()),
     };

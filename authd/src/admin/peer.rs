@@ -94,6 +94,8 @@ pub struct Policy {
     pub admin_gids: Vec<u32>,
     /// Groups of readers.
     pub read_gids: Vec<u32>,
+    /// Groups of those who fetch the metrics.
+    pub metrics_gids: Vec<u32>,
     /// The daemon's uid.
     pub own_uid: u32,
     /// What that uid may do.
@@ -117,6 +119,8 @@ pub enum Why {
     ReaderChanges,
     /// The daemon's own uid, with another call than `status` and `reload`.
     OwnUidOnlyReloads,
+    /// Somebody who fetches the metrics, with anything else.
+    MetricsOnly,
 }
 
 impl Why {
@@ -131,6 +135,7 @@ impl Why {
             Self::ChangeAtReadSocket => "change_at_read_socket",
             Self::ReaderChanges => "reader_changes",
             Self::OwnUidOnlyReloads => "own_uid_only_reloads",
+            Self::MetricsOnly => "metrics_only",
         }
     }
 }
@@ -147,6 +152,9 @@ impl fmt::Display for Why {
             Self::ChangeAtReadSocket => "the read socket is for reads; changes need the admin socket",
             Self::ReaderChanges => "members of admin.read_groups may read, not change",
             Self::OwnUidOnlyReloads => "the daemon's own user may ask for status and reload only (admin.trust_own_uid)",
+            Self::MetricsOnly => {
+                "members of admin.metrics_groups may fetch /metrics on the read socket and nothing else"
+            }
         })
     }
 }
@@ -157,6 +165,7 @@ enum Rank {
     Administrator,
     Reader,
     OwnUid,
+    Scraper,
 }
 
 fn rank(peer: &Peer, policy: &Policy) -> Result<Rank, Why> {
@@ -180,7 +189,10 @@ fn rank(peer: &Peer, policy: &Policy) -> Result<Rank, Why> {
     if peer.is_in(&policy.admin_gids) {
         return Ok(Rank::Administrator);
     }
-    if peer.is_in(&policy.read_gids) { Ok(Rank::Reader) } else { Err(Why::NoRule) }
+    if peer.is_in(&policy.read_gids) {
+        return Ok(Rank::Reader);
+    }
+    if peer.is_in(&policy.metrics_gids) { Ok(Rank::Scraper) } else { Err(Why::NoRule) }
 }
 
 /// Decides a call.
@@ -198,6 +210,20 @@ pub fn decide(peer: &Peer, policy: &Policy, access: Access) -> Result<(), Why> {
         (Rank::Reader, Door::Read, Access::Admin | Access::Own) => Err(Why::ReaderChanges),
         (Rank::OwnUid, Door::Admin, Access::Read | Access::Admin)
         | (Rank::OwnUid, Door::Read, Access::Read | Access::Admin | Access::Own) => Err(Why::OwnUidOnlyReloads),
+        (Rank::Scraper, _, _) => Err(Why::MetricsOnly),
+    }
+}
+
+/// Decides who may fetch the metrics.
+///
+/// # Errors
+/// The rule that refuses it.
+pub fn decide_metrics(peer: &Peer, policy: &Policy) -> Result<(), Why> {
+    match (rank(peer, policy)?, policy.door) {
+        (Rank::Administrator, _) | (Rank::Reader | Rank::Scraper, Door::Read) => Ok(()),
+        (Rank::Reader, Door::Admin) => Err(Why::ReaderAtAdminSocket),
+        (Rank::Scraper, Door::Admin) => Err(Why::MetricsOnly),
+        (Rank::OwnUid, _) => Err(Why::OwnUidOnlyReloads),
     }
 }
 
@@ -207,6 +233,7 @@ mod tests {
 
     const ADMINS: u32 = 900;
     const READERS: u32 = 901;
+    const SCRAPERS: u32 = 902;
     const OWN: u32 = 990;
 
     fn peer(uid: u32, groups: &[u32]) -> Peer {
@@ -218,6 +245,7 @@ mod tests {
             door,
             admin_gids: vec![ADMINS, OVERFLOW_ID],
             read_gids: vec![READERS],
+            metrics_gids: vec![SCRAPERS],
             own_uid: OWN,
             own: OwnUid::ReloadOnly,
         }
@@ -262,6 +290,20 @@ mod tests {
         assert_eq!(refused(&peer(u32::MAX, &[ADMINS])), Why::Unknown);
         assert_eq!(refused(&Peer { groups: None, ..peer(1_000, &[]) }), Why::GroupsUnreadable);
         assert_eq!(refused(&Peer { groups: None, ..peer(0, &[]) }), Why::GroupsUnreadable);
+    }
+
+    #[test]
+    fn metrics_are_for_readers_administrators_and_the_groups_that_may_do_nothing_else() {
+        let scraper = peer(1_000, &[SCRAPERS]);
+        for peer in [&peer(0, &[]), &peer(1_000, &[READERS]), &scraper] {
+            assert_eq!(decide_metrics(peer, &policy(Door::Read)), Ok(()), "{peer:?}");
+        }
+        for door in [Door::Admin, Door::Read] {
+            assert_eq!(allowed(&scraper, &policy(door)), []);
+            assert_eq!(decide_metrics(&peer(1_000, &[]), &policy(door)), Err(Why::NoRule));
+            assert!(decide_metrics(&peer(OWN, &[SCRAPERS]), &policy(door)).is_err());
+        }
+        assert_eq!(decide_metrics(&scraper, &policy(Door::Admin)), Err(Why::MetricsOnly));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     call::Caller,
-    credentials, guard,
+    credentials, guard, metrics,
     peer::{Peer, Policy},
     problem::Denied,
     slots::{Slot, Slots},
@@ -150,7 +150,9 @@ impl Connection {
 
     /// What holds for every request, also for what is no call at all.
     async fn check(&self, caller: &Caller, request: &Request<Incoming>) -> Result<(), Denied> {
-        if let Err(why) = caller.check(Access::Any) {
+        let is_metrics = request.uri().path() == metrics::PATH;
+        let checked = if is_metrics { caller.check_metrics() } else { caller.check(Access::Any) };
+        if let Err(why) = checked {
             self.gate.witness.refused(caller, why).await;
             return Err(Denied::Peer(why));
         }

@@ -6,6 +6,7 @@ use crate::{
     domain::{
         audit::{Actor, Event},
         store_error::StoreError,
+        tally::DenialFate,
     },
 };
 use shared::id::EventId;
@@ -165,8 +166,13 @@ impl Auth {
     /// # Errors
     /// [`StoreError`]: a refusal that cannot be recorded is answered 503.
     pub(super) async fn note_denial(&self, event: Event) -> Result<Noted, StoreError> {
-        let Some(due) = self.denials.admit(event) else { return Ok(Noted::Counted) };
-        self.write_due(vec![due]).await.map(|()| Noted::Written)
+        let Some(due) = self.denials.admit(event) else {
+            self.tally.denials.count(DenialFate::Counted);
+            return Ok(Noted::Counted);
+        };
+        self.write_due(vec![due]).await?;
+        self.tally.denials.count(DenialFate::Written);
+        Ok(Noted::Written)
     }
 
     /// Writes refusals that were counted.

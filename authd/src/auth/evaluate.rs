@@ -1,6 +1,6 @@
 //! The one function that evaluates passwords: it holds a place under a limit first, and settles it with what was learnt.
 
-use crate::auth::{Auth, Refusal};
+use crate::auth::{Auth, Refusal, tally};
 use crate::domain::{
     audit::Event,
     ladder::Outcome,
@@ -41,7 +41,9 @@ impl Auth {
     /// refusal cannot be recorded.
     pub(super) async fn evaluate(&self, evaluation: Evaluation<'_>) -> Result<Evaluated, Refusal> {
         let Evaluation { policy, key, password, against, event } = evaluation;
-        let place = match self.parts.limiter.reserve(policy, key, self.settings().wait_ms).await {
+        let reserved = self.parts.limiter.reserve(policy, key, self.settings().wait_ms).await;
+        self.tally.decided(policy, tally::reservation(&reserved));
+        let place = match reserved {
             Reserved::Place(place) => place,
             Reserved::Denied { retry_after_ms } => {
                 self.note_denial(event.clone().denied(policy.as_str())).await?;

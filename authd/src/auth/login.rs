@@ -1,6 +1,6 @@
 //! Login: the whole policy, from top to bottom.
 
-use crate::auth::{Auth, Caller, Refusal, Tokens, evaluate::Evaluation, grant::Grant};
+use crate::auth::{Auth, Caller, Refusal, Tokens, evaluate::Evaluation, grant::Grant, tally};
 use crate::domain::{
     account::LoginRecord,
     audit::{Action, Actor, Event},
@@ -27,6 +27,12 @@ impl Auth {
     /// [`Refusal::InvalidCredentials`] for unknown, wrong, disabled and passwordless alike and at the same cost;
     /// [`Refusal::RateLimited`], [`Refusal::SessionLimit`], 503s.
     pub async fn login(&self, caller: &Caller, attempt: Attempt) -> Result<Tokens, Refusal> {
+        let answer = self.check_login(caller, attempt).await;
+        self.tally.logins.count(tally::login(answer.as_ref().err()));
+        answer
+    }
+
+    async fn check_login(&self, caller: &Caller, attempt: Attempt) -> Result<Tokens, Refusal> {
         let event = self.event(caller, Action::LoginDenied);
         self.admit_address(caller, &event).await?;
         let record = self.find_by_name(&attempt.name).await?;
@@ -83,7 +89,9 @@ impl Auth {
 
     /// Takes one unit of a rate, or refuses and says so in the audit.
     pub(super) async fn admit(&self, policy: PolicyName, key: &LimitKey, event: &Event) -> Result<(), Refusal> {
-        match self.parts.limiter.take(policy, key).await {
+        let admission = self.parts.limiter.take(policy, key).await;
+        self.tally.decided(policy, tally::admission(&admission));
+        match admission {
             Admission::Allowed => Ok(()),
             Admission::Denied { retry_after_ms } => {
                 let about = event.clone().doing(Action::LimitExceeded).about("limit", policy.as_str());

@@ -20,6 +20,7 @@ mod reset;
 mod restore;
 mod revoked;
 mod session;
+mod tally;
 mod user;
 
 pub use condition::{DatabaseState, Look};
@@ -50,6 +51,7 @@ use crate::domain::{
     rotation::Origin,
     session::{DeviceSummary, Network, Recording, ReplayScope, SessionCap, SessionStore},
     setting::{Readiness, SettingStore},
+    tally::Tally,
 };
 use shared::id::EventId;
 use std::{
@@ -159,6 +161,7 @@ pub struct Auth {
     settings: RwLock<Arc<Settings>>,
     revoked: RevokedSet,
     denials: denial::Denials,
+    tally: Tally,
     password_changes: Mutex<password::RecentChanges>,
     locked_down: AtomicBool,
     seen_epoch: AtomicI64,
@@ -177,6 +180,7 @@ impl Auth {
             parts,
             revoked: RevokedSet::default(),
             denials: denial::Denials::default(),
+            tally: Tally::default(),
             password_changes: Mutex::default(),
             locked_down: AtomicBool::new(false),
             seen_epoch: AtomicI64::new(0),
@@ -197,6 +201,12 @@ impl Auth {
     /// Replaces the settings; live limits are laid over them at the next poll.
     pub fn reconfigure(&self, settings: Settings) {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    /// What the use cases have counted.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Sessions that must not work any more, in memory.

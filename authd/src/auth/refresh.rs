@@ -1,6 +1,6 @@
 //! Refresh: presents a token to its family and answers what the rotation rules decided.
 
-use crate::auth::{Auth, Caller, Refusal, Tokens, grant::Grant};
+use crate::auth::{Auth, Caller, Refusal, Tokens, grant::Grant, tally};
 use crate::domain::{
     audit::{Action, Event},
     limit::{LimitKey, PolicyName},
@@ -8,6 +8,7 @@ use crate::domain::{
     rotation::{Decision, Keying, Sealed, Successor},
     secret::Secret,
     session::{Rotate, Rotated, Transport, Unseal},
+    tally::RefreshOutcome,
     token::{Recognised, RefreshToken, recognise},
 };
 use std::sync::Arc;
@@ -83,6 +84,7 @@ impl Auth {
     pub async fn refresh(&self, caller: &Caller, attempt: RefreshAttempt) -> Result<Tokens, Refusal> {
         let event = self.event(caller, Action::SessionRefreshed);
         let Recognised::Issued(presented) = recognise(self.parts.sealer.as_ref(), attempt.token.reveal()) else {
+            self.tally.refreshes.count(RefreshOutcome::Refused);
             return Err(self.refuse_token(caller, event.denied("unknown_token")).await);
         };
         let successor = self.new_refresh_token(presented.handle())?;
@@ -92,7 +94,9 @@ impl Auth {
             key: attempt.key.clone(),
         });
         let rotate = self.rotation(caller, &attempt, &presented, &successor, seal.clone())?;
-        let Some(rotated) = self.parts.sessions.rotate(rotate).await? else {
+        let rotated = self.parts.sessions.rotate(rotate).await;
+        self.tally.refreshes.count(tally::refresh(&rotated));
+        let Some(rotated) = rotated? else {
             return Err(self.refuse_token(caller, event.denied("unknown_token")).await);
         };
         self.remember_ended(&rotated.ended);

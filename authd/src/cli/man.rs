@@ -10,6 +10,9 @@ pub use failures::failures_page;
 
 const TAIL: &str = include_str!("man/authd.8.roff");
 
+/// What the section about metrics stands before.
+const LIMITS: &str = ".SH \"LIMITS OF THIS VERSION\"\n";
+
 /// What the generator writes before every part, once.
 const HEAD: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 
@@ -35,7 +38,8 @@ pub fn man_page() -> io::Result<String> {
         let (name, about) = (escape(command.get_name()), escape(&about));
         let _ = write!(page, ".TP\n.B {name}\n{about}.\n");
     }
-    Ok(page + TAIL)
+    let (before, after) = TAIL.split_once(LIMITS).unwrap_or((TAIL, ""));
+    Ok(page + before + &crate::metrics::man_section() + LIMITS + after)
 }
 
 fn part(render: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> io::Result<String> {

@@ -19,16 +19,11 @@ const fn lack(of: &'static str, what: &'static str, instead: &'static str) -> La
 
 const LACKS: &[Lack] = &[
     lack("server.docs", "page at /api/docs", "remove it: the document itself is at /api/openapi.json"),
-    lack(
-        "admin.metrics_groups",
-        "access to the metrics alone",
-        "remove it: readers are the members of admin.read_groups",
-    ),
     lack("redis", "Redis limiter", "remove it: each instance counts for itself"),
     lack("token.strategy", "opaque access tokens", "remove it: access tokens are JWTs"),
     lack("breaker", "circuit breakers", "remove it: database.acquire_timeout and statement_timeout bound every call"),
     lack("audit.retention", "purging of the audit log", "remove it: events are kept for good"),
-    lack("metrics", "listener for metrics", "remove it"),
+    lack("metrics", "listener for metrics", "remove it: fetch /metrics on the read socket"),
 ];
 
 /// A key that was given a value this version would ignore.
@@ -79,7 +74,6 @@ mod tests {
     /// A value that each of them must refuse.
     const WRITTEN: &[(&str, &str)] = &[
         ("server.docs", "true"),
-        ("admin.metrics_groups", "prometheus"),
         ("redis.url", "redis://h"),
         ("redis.timeout", "1s"),
         ("token.strategy", "opaque"),

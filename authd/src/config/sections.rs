@@ -104,7 +104,7 @@ sections! {
         /// Groups whose members may read.
         Restart read_groups: Vec<Group> = "authd-read";
         /// Groups whose members may fetch the metrics and nothing else.
-        Later metrics_groups: Vec<Group> = "";
+        Restart metrics_groups: Vec<Group> = "";
         /// Whether the user that the daemon runs as counts as an administrator;
         /// `auto`: not under the service manager of the system.
         Restart trust_own_uid: Auto<bool> = "auto";

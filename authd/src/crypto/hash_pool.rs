@@ -93,6 +93,7 @@ struct Shared {
     /// Those in use.
     costs: RwLock<Vec<HashCost>>,
     timings: Mutex<Timings>,
+    shed: AtomicU64,
 }
 
 impl HashPool {
@@ -119,6 +120,7 @@ impl HashPool {
             evaluated: AtomicU64::new(0),
             costs: RwLock::default(),
             timings: Mutex::default(),
+            shed: AtomicU64::new(0),
         });
         let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0));
         let mut pool = Self { shared, threads: Vec::new(), wait };
@@ -141,6 +143,14 @@ impl HashPool {
     }
 
     async fn run<T>(&self, lane: Lane, work: impl FnOnce(Answer<T>) -> Work) -> Result<T, HashError> {
+        let answer = self.wait_for(lane, work).await;
+        if matches!(answer, Err(HashError::Overloaded)) {
+            self.shared.shed.fetch_add(1, Ordering::Relaxed);
+        }
+        answer
+    }
+
+    async fn wait_for<T>(&self, lane: Lane, work: impl FnOnce(Answer<T>) -> Work) -> Result<T, HashError> {
         let (answer, mut answered) = oneshot::channel();
         let job = Job::new(work(answer), self.shared.clock.monotonic_ms());
         let begun = Arc::clone(&job.begun);
@@ -277,6 +287,7 @@ impl PasswordHasher for HashPool {
             queued: self.shared.queue.len(),
             room: self.shared.queue.limit(),
             evaluated: self.shared.evaluated.load(Ordering::Relaxed),
+            shed: self.shared.shed.load(Ordering::Relaxed),
         }
     }
 }

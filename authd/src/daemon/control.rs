@@ -4,7 +4,7 @@ use crate::{
     admin::control::Control,
     auth::{Auth, DatabaseState, Look, Operator},
     config::{self, Args, Config, Difference, Effect, Loaded, Origin},
-    daemon::Daemon,
+    daemon::{Daemon, metrics},
     domain::{
         audit::{Action, EventOutcome},
         failure::Condition,
@@ -221,6 +221,10 @@ impl Control for Running {
             degraded: look.conditions.into_iter().map(degraded).collect(),
             problems: restored.into_iter().chain(warnings).collect(),
         }
+    }
+
+    async fn metrics(&self) -> String {
+        metrics::page(self).await
     }
 
     fn show_config(&self) -> Page<Setting> {

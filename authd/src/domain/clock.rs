@@ -10,6 +10,11 @@ pub trait Clock: Send + Sync {
     /// Milliseconds since some fixed instant; never goes back.
     fn monotonic_ms(&self) -> i64;
 
+    /// The same in microseconds.
+    fn monotonic_us(&self) -> i64 {
+        self.monotonic_ms().saturating_mul(1_000)
+    }
+
     /// What is added to the database's own time; zero in production, moved by tests.
     fn database_offset_ms(&self) -> i64 {
         0
@@ -66,12 +71,16 @@ impl Clock for SystemClock {
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
     fn monotonic_ms(&self) -> i64 {
+        self.monotonic_us() / 1_000
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
+    fn monotonic_us(&self) -> i64 {
         static START: OnceLock<Instant> = OnceLock::new();
         let now = Instant::now();
         let since = now.duration_since(*START.get_or_init(|| now));
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
     }
 }
 

@@ -20,4 +20,5 @@ pub mod secret;
 pub mod session;
 pub mod setting;
 pub mod store_error;
+pub mod tally;
 pub mod token;

@@ -148,6 +148,8 @@ pub struct HashLoad {
     pub room: usize,
     /// Checks evaluated since start.
     pub evaluated: u64,
+    /// Jobs refused since start: no room in the queue, or no turn in time.
+    pub shed: u64,
 }
 
 /// Hashes and checks passwords on its own threads.

@@ -51,13 +51,14 @@ pub(crate) async fn surround(State(state): State<HttpState>, mut request: Reques
     let is_quiet = FREQUENT.contains(&route) && !tracing::enabled!(tracing::Level::DEBUG);
     let span = if is_quiet { Span::none() } else { begin() };
     request.extensions_mut().insert(client.clone());
-    let started_ms = state.clock.monotonic_ms();
+    let started_us = state.clock.monotonic_us();
     let response = answer(&state, &options, route, request, next).instrument(span.clone()).await;
-    let took_ms = state.clock.monotonic_ms().saturating_sub(started_ms);
+    let took_us = state.clock.monotonic_us().saturating_sub(started_us);
     let (mut response, refused) = write_problem(response, &client.request_id);
     let status = response.status().as_u16();
+    state.tally.answered(route, status, took_us);
     if !is_quiet || status >= 400 {
-        let line = Line { method: &method, route, status, took_ms, refused };
+        let line = Line { method: &method, route, status, took_ms: took_us / 1_000, refused };
         if is_quiet { begin() } else { span }.in_scope(|| line.log());
     }
     finish(response.headers_mut(), &client.request_id);

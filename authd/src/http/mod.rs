@@ -35,6 +35,7 @@ mod register;
 mod request_id;
 mod session;
 mod state;
+mod tally;
 #[cfg(test)]
 mod testing;
 mod tokens;
@@ -42,6 +43,7 @@ mod user;
 mod verify;
 
 pub use state::{HttpOptions, HttpParts, LiveOptions, Part, PartState, ReadyCheck};
+pub use tally::RequestTally;
 
 use axum::{Router, middleware};
 use state::HttpState;

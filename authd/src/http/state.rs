@@ -3,6 +3,7 @@
 use crate::{
     auth::Auth,
     domain::clock::{Clock, Random},
+    http::tally::RequestTally,
 };
 use ipnet::IpNet;
 use std::{
@@ -40,6 +41,8 @@ pub struct HttpParts {
     pub clock: Arc<dyn Clock>,
     /// Randomness, for request ids.
     pub random: Arc<dyn Random>,
+    /// Counts requests.
+    pub tally: Arc<RequestTally>,
 }
 
 /// Options of the public API.

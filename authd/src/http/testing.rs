@@ -102,6 +102,7 @@ pub(super) fn state() -> HttpParts {
         ready: Arc::new(Down),
         clock: Arc::new(Down),
         random: Arc::new(OsRandom),
+        tally: Arc::default(),
     }
 }
 

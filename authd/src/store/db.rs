@@ -5,6 +5,7 @@ use crate::{
         clock::{Clock, Random, random_bytes},
         outage::Outages,
         store_error::StoreError,
+        tally::{StorageTally, StorageWork},
     },
     store::{
         error::{Stored, fault, unknown},
@@ -105,6 +106,7 @@ pub(super) struct Context {
     pub(super) lead_ms: Mutex<Option<i64>>,
     /// When storage last failed, in milliseconds of the monotonic clock: connections from before are asked first.
     pub(super) failed_ms: AtomicI64,
+    pub(super) tally: Arc<StorageTally>,
 }
 
 impl Context {
@@ -126,8 +128,12 @@ impl Context {
         Some(self.clock.now_ms().saturating_add(lead_ms).saturating_add(left_ms))
     }
 
-    /// Notes whether storage answered (R5).
-    pub(super) fn track<T>(&self, result: Stored<T>) -> Stored<T> {
+    /// Notes whether storage answered (R5), and how long it took since `begun_us` of the monotonic clock.
+    pub(super) fn track<T>(&self, work: StorageWork, begun_us: i64, result: Stored<T>) -> Stored<T> {
+        self.tally.times(work).took(self.clock.monotonic_us().saturating_sub(begun_us));
+        if result.is_err() {
+            self.tally.failures.count(work);
+        }
         let now_ms = self.clock.now_ms();
         let mut outages = self.outages.lock().unwrap_or_else(PoisonError::into_inner);
         match &result {
@@ -224,11 +230,12 @@ impl Db {
         T: Send + 'static,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
     {
+        let begun_us = self.context.clock.monotonic_us();
         let result = match &self.backend {
             Backend::Sqlite { writer, .. } => writer.write(&self.context, budget, Undo::Alone, body).await,
             Backend::Postgres(server) => server.transact(self.context.clone(), budget, body).await,
         };
-        self.context.track(result)
+        self.context.track(StorageWork::Write, begun_us, result)
     }
 
     /// A change that never undoes itself. On PostgreSQL its body is one statement, which commits by itself; on SQLite it
@@ -239,11 +246,12 @@ impl Db {
         T: Send + 'static,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
     {
+        let begun_us = self.context.clock.monotonic_us();
         let result = match &self.backend {
             Backend::Sqlite { writer, .. } => writer.write(&self.context, budget, Undo::WithGroup, body).await,
             Backend::Postgres(server) => server.at_once(&self.context, budget, body).await,
         };
-        self.context.track(result)
+        self.context.track(StorageWork::Write, begun_us, result)
     }
 
     /// Statements that change nothing.
@@ -253,6 +261,7 @@ impl Db {
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
     {
         let context = self.context.as_ref();
+        let begun_us = context.clock.monotonic_us();
         let result = match &self.backend {
             Backend::Sqlite { writer, readers: None } => {
                 writer.write(&self.context, Budget::Statement, Undo::Alone, body).await
@@ -264,7 +273,7 @@ impl Db {
             }
             Backend::Postgres(server) => server.read(context, body).await,
         };
-        self.context.track(result)
+        self.context.track(StorageWork::Read, begun_us, result)
     }
 
     /// Waits for what is under way and closes the database.

@@ -45,6 +45,7 @@ use crate::domain::{
     key::KeyStore,
     session::SessionStore,
     setting::{Readiness, SettingStore},
+    tally::StorageTally,
 };
 use std::sync::Arc;
 
@@ -63,6 +64,8 @@ pub struct Stores {
     pub audit: Arc<dyn AuditLog>,
     /// Whether the database answers.
     pub readiness: Arc<dyn Readiness>,
+    /// What was asked of the database.
+    pub tally: Arc<StorageTally>,
     db: db::Db,
 }
 
@@ -75,6 +78,7 @@ impl Stores {
             settings: Arc::new(setting::Settings { db: db.clone() }),
             audit: Arc::new(audit::Audit { db: db.clone() }),
             readiness: Arc::new(readiness::Probe { db: db.clone() }),
+            tally: db.context.tally.clone(),
             db,
         }
     }

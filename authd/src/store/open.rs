@@ -137,6 +137,7 @@ pub async fn open(options: StoreOptions) -> Result<Stores, OpenError> {
         outages: Mutex::new(Outages::default()),
         lead_ms: Mutex::new(None),
         failed_ms: AtomicI64::new(i64::MIN),
+        tally: Arc::default(),
     });
     let last_failure = Mutex::new(String::from("no answer"));
     let attempts = async {

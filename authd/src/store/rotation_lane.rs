@@ -6,6 +6,7 @@
 use crate::{
     domain::{
         session::{Rotate, Rotated},
+        tally::StorageWork,
         token::Handle,
     },
     store::{
@@ -110,7 +111,8 @@ impl Lanes {
             self.queue.send(Waiting { asked, caller }).await.map_err(|_| unknown("the lanes have ended"))?;
             answer.await.unwrap_or_else(|_| Err(unknown("the lane has ended")))
         };
-        let late = || context.track(Err(unknown("the database did not answer in time")));
+        let begun_us = context.clock.monotonic_us();
+        let late = || context.track(StorageWork::Write, begun_us, Err(unknown("the database did not answer in time")));
         tokio::time::timeout(bound, way).await.unwrap_or_else(|_| late())
     }
 }

@@ -66,7 +66,7 @@ fn start(door: Door, own: OwnUid) -> Running {
         .add_stream::<audit::Tail, _, _>(tail)
         .into_router(witness.clone());
     let own_uid = nix::unistd::geteuid().as_raw();
-    let policy = Policy { door, admin_gids: vec![], read_gids: vec![], own_uid, own };
+    let policy = Policy { door, admin_gids: vec![], read_gids: vec![], metrics_gids: vec![], own_uid, own };
     let gate = Gate { policy: Arc::new(policy), app, witness: witness.clone() };
     let tasks = Tasks::new();
     tasks.spawn("socket", serve(listener, gate, tasks.stop()));
