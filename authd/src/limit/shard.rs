@@ -82,7 +82,10 @@ impl Shard {
         let Some(surplus) = self.slots.len().checked_sub(kept).filter(|surplus| *surplus > 0) else { return };
         let mut order: Vec<(Worth, i64, Spot)> =
             self.slots.iter().map(|(spot, slot)| (worth(spot, slot, policies, now_ms), slot.used_ms, *spot)).collect();
-        order.sort_unstable_by_key(|(worth, used_ms, _)| (*worth, *used_ms));
+        // The cheapest are needed, not their order.
+        if surplus < order.len() {
+            order.select_nth_unstable_by_key(surplus, |(worth, used_ms, _)| (*worth, *used_ms));
+        }
         for (_, _, spot) in order.into_iter().take(surplus) {
             self.slots.remove(&spot);
         }

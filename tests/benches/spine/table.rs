@@ -25,6 +25,8 @@ pub(crate) enum Figure {
     Time(Duration),
     /// Memory.
     Kib(u64),
+    /// A little memory.
+    Bytes(f64),
 }
 
 impl Figure {
@@ -33,6 +35,7 @@ impl Figure {
             Self::Rate(rate) => rate,
             Self::Time(time) => time.as_secs_f64() * 1_000.0,
             Self::Kib(kib) => kib as f64,
+            Self::Bytes(bytes) => bytes,
         }
     }
 }
@@ -41,7 +44,9 @@ impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match *self {
             Self::Rate(rate) => format!("{} /s", digits(rate)),
+            Self::Time(time) if time < Duration::from_micros(100) => format!("{} µs", digits(time.as_secs_f64() * 1e6)),
             Self::Time(time) => format!("{} ms", digits(time.as_secs_f64() * 1_000.0)),
+            Self::Bytes(bytes) => format!("{} B", digits(bytes)),
             Self::Kib(kib) => format!("{} MiB", digits(kib as f64 / 1_024.0)),
         };
         f.pad(&text)

@@ -213,6 +213,44 @@ async fn a_flood_of_keys_stays_bounded_and_does_not_open_what_is_locked() {
     assert_eq!(limiter.wait_ms(PolicyName::LoginAccount, &key("a")).await, 1_000);
 }
 
+#[tokio::test]
+async fn many_locked_keys_outlive_a_flood_of_used_and_of_exhausted_ones_whichever_came_first() {
+    for locked_first in [true, false] {
+        let clock = Arc::new(ManualClock::at(START_MS));
+        let limiter = MemoryLimiter::new(Arc::new(PolicySet::new(configured)), clock.clone(), 4_096);
+        let locked: Vec<LimitKey> = (0..1_000).map(|number| key(&format!("locked {number}"))).collect();
+        if locked_first {
+            lock(&limiter, &locked).await;
+        }
+        clock.advance(1);
+        for number in 0..4_000 {
+            limiter.take(PolicyName::LoginIp, &key(&format!("used {number}"))).await;
+        }
+        if !locked_first {
+            lock(&limiter, &locked).await;
+        }
+        for number in 0..4_000 {
+            let exhausted = key(&format!("exhausted {number}"));
+            while limiter.take(PolicyName::LoginIp, &exhausted).await == Admission::Allowed {}
+        }
+        for key in &locked {
+            assert!(limiter.wait_ms(PolicyName::LoginAccount, key).await > 0, "{key:?} {locked_first}");
+        }
+        assert!(limiter.rooms.iter().all(|room| room.lock().len() <= 64), "it stays bounded");
+    }
+}
+
+async fn lock(limiter: &MemoryLimiter, keys: &[LimitKey]) {
+    for key in keys {
+        for _ in 0..5 {
+            let Reserved::Place(place) = limiter.reserve(PolicyName::LoginAccount, key.clone(), 0).await else {
+                panic!("{key:?} is locked too early");
+            };
+            limiter.settle(place, Outcome::Failed).await;
+        }
+    }
+}
+
 /// What the rules promise of one key, in words of the rules: failures in a row, when the last one was, and since when
 /// each place is held.
 #[derive(Default)]

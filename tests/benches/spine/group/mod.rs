@@ -1,5 +1,6 @@
 //! The groups of rows; a filter of the command line names some of them.
 
+pub(crate) mod limiter;
 pub(crate) mod logins;
 pub(crate) mod memory;
 pub(crate) mod reads;
