@@ -122,6 +122,7 @@ impl Daemon {
                 keys: stores.keys.clone(),
                 settings: stores.settings.clone(),
                 audit: stores.audit.clone(),
+                spool: Arc::new(parts::spool(config)?),
                 readiness: stores.readiness.clone(),
                 limiter: Arc::new(limiter),
                 passwords: passwords.clone(),

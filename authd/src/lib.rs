@@ -25,6 +25,7 @@ pub mod limit;
 pub mod listener;
 pub mod log;
 pub mod metrics;
+pub mod spool;
 pub mod store;
 pub mod sys;
 pub mod tasks;

@@ -55,6 +55,7 @@ metrics! {
         "Decisions of limits; overloaded: everything was held by checks under way.";
     DENIALS: Counter "authd_denials_total" ["fate"],
         "Refusals that can come in floods: written as an event, counted into one a minute, or spooled while storage is away.";
+    SPOOL: Gauge "authd_spool_events" [], "Refusals that wait on disk until storage is back.";
     HASH_WORKERS: Gauge "authd_hash_workers" [], "Threads that hash passwords.";
     HASH_BUSY: Gauge "authd_hash_busy" [], "Of them, at work.";
     HASH_QUEUED: Gauge "authd_hash_queued" [], "Password jobs that wait for a thread.";

@@ -11,6 +11,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("auth", &["domain"]),
     ("store", &["domain"]),
+    ("spool", &["domain"]),
     ("limit", &["domain"]),
     ("crypto", &["domain", "sys"]),
     ("config", &["domain"]),

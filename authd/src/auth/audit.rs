@@ -54,7 +54,7 @@ impl Auth {
     /// [`StoreError`].
     pub async fn note_refused_peer(&self, operator: &Operator, socket: &str, why: &str) -> Result<bool, StoreError> {
         let event = self.operator_event(operator, Action::AdminRefused).about("socket", socket).denied(why);
-        Ok(self.note_denial(event).await? == Noted::Written)
+        Ok(self.note_denial(event).await? != Noted::Counted)
     }
 
     /// Whether the audit log takes events now; leaves none.

@@ -4,7 +4,7 @@
 use crate::{
     auth::Auth,
     domain::{
-        audit::{Actor, Event},
+        audit::{Actor, Event, SpoolFault, StoredEvent},
         store_error::StoreError,
         tally::DenialFate,
     },
@@ -18,6 +18,9 @@ use std::{
 const WINDOW_MS: i64 = 60_000;
 /// Kinds kept apart at once, about 500 bytes each; beyond it they are told apart by action and reason only.
 const MAX_KINDS: usize = 10_000;
+
+/// Events that are merged in one transaction.
+const MERGE_BATCH: usize = 200;
 
 /// Counts refusals by kind.
 #[derive(Debug, Default)]
@@ -60,6 +63,18 @@ pub(super) enum Noted {
     Written,
     /// It was counted; the count is written when its minute is over.
     Counted,
+    /// It waits on this machine's disk until storage is back.
+    Spooled,
+}
+
+impl From<Noted> for DenialFate {
+    fn from(noted: Noted) -> Self {
+        match noted {
+            Noted::Written => Self::Written,
+            Noted::Counted => Self::Counted,
+            Noted::Spooled => Self::Spooled,
+        }
+    }
 }
 
 impl Window {
@@ -132,6 +147,19 @@ impl Denials {
         due
     }
 
+    /// What there is no room for even beside the log: the first of a kind is counted with the others of its minute.
+    fn count(&self, due: Due, now_ms: i64) {
+        let mut kinds = self.lock();
+        let window = kinds.entry(due.kind).or_insert(Window { since_ms: now_ms, counted: None });
+        window.since_ms = now_ms;
+        if let Some(counted) = due.counted {
+            window.count(counted);
+        }
+        if let Some(first) = due.first {
+            window.count(Counted { last: first, count: 1 });
+        }
+    }
+
     /// What could not be written: counts come back, and the next refusal of the kind is written again.
     fn give_back(&self, due: Due) {
         let mut kinds = self.lock();
@@ -163,16 +191,17 @@ fn coarse_kind_of(event: &Event) -> String {
 impl Auth {
     /// Writes or counts a refusal that can come in floods. Its target must not be the caller's to choose freely.
     ///
+    /// While storage is away it is kept on disk, so that a refusal that needs no storage is answered as what it is.
+    ///
     /// # Errors
-    /// [`StoreError`]: a refusal that cannot be recorded is answered 503.
+    /// [`StoreError`]: a refusal that cannot be recorded anywhere is answered 503.
     pub(super) async fn note_denial(&self, event: Event) -> Result<Noted, StoreError> {
-        let Some(due) = self.denials.admit(event) else {
-            self.tally.denials.count(DenialFate::Counted);
-            return Ok(Noted::Counted);
+        let noted = match self.denials.admit(event) {
+            Some(due) => self.write_due(vec![due]).await?,
+            None => Noted::Counted,
         };
-        self.write_due(vec![due]).await?;
-        self.tally.denials.count(DenialFate::Written);
-        Ok(Noted::Written)
+        self.tally.denials.count(noted.into());
+        Ok(noted)
     }
 
     /// Writes refusals that were counted.
@@ -181,17 +210,53 @@ impl Auth {
     /// [`StoreError`]; they stay counted.
     pub async fn flush_denials(&self, which: Flush) -> Result<(), StoreError> {
         let due = self.denials.take(which, self.now_ms());
-        if due.is_empty() { Ok(()) } else { self.write_due(due).await }
+        if due.is_empty() { Ok(()) } else { self.write_due(due).await.map(drop) }
     }
 
-    async fn write_due(&self, due: Vec<Due>) -> Result<(), StoreError> {
+    /// Into the log, or else into the spool; what does not fit there is counted.
+    async fn write_due(&self, due: Vec<Due>) -> Result<Noted, StoreError> {
         let new_id = |at_ms| EventId::new(at_ms, self.id_entropy());
-        let events = due.iter().flat_map(|due| due.events(new_id)).collect();
-        let written = self.parts.audit.append(events).await;
-        if written.is_err() {
-            due.into_iter().for_each(|due| self.denials.give_back(due));
+        let events: Vec<Event> = due.iter().flat_map(|due| due.events(new_id)).collect();
+        let kept = events.iter().map(StoredEvent::from).collect();
+        let written = if self.is_storage_away() {
+            Err(StoreError::unavailable("storage was away a moment ago"))
+        } else {
+            self.parts.audit.append(events).await
+        };
+        let Err(fault) = written else { return Ok(Noted::Written) };
+        match self.parts.spool.keep(kept).await {
+            Ok(()) => Ok(Noted::Spooled),
+            Err(SpoolFault::Full) => {
+                let now_ms = self.now_ms();
+                due.into_iter().for_each(|due| self.denials.count(due, now_ms));
+                Ok(Noted::Counted)
+            }
+            Err(SpoolFault::Broken(_)) => {
+                due.into_iter().for_each(|due| self.denials.give_back(due));
+                Err(fault)
+            }
         }
-        written
+    }
+
+    /// Nobody is kept waiting for what has just failed; the jobs find out when storage is back.
+    fn is_storage_away(&self) -> bool {
+        self.parts.readiness.outages().since_ms().is_some()
+    }
+
+    /// Writes into the log what the spool keeps; how much.
+    ///
+    /// # Errors
+    /// [`StoreError`]; it stays in the spool. What was written is found there by its id the next time.
+    pub async fn merge_spool(&self) -> Result<usize, StoreError> {
+        if self.parts.spool.depth() == 0 || self.is_storage_away() {
+            return Ok(0);
+        }
+        let kept = self.parts.spool.take().await.map_err(StoreError::unavailable)?;
+        for batch in kept.chunks(MERGE_BATCH) {
+            self.parts.audit.merge(batch.to_vec()).await?;
+        }
+        self.parts.spool.merged().await.map_err(StoreError::unavailable)?;
+        Ok(kept.len())
     }
 }
 
@@ -270,6 +335,16 @@ mod tests {
         }
         let due = denials.admit(refusal("ada", 61_001)).unwrap();
         assert_eq!(due.events(id), [refusal("ada", 2).with("count", 1), refusal("ada", 61_001)]);
+    }
+
+    #[test]
+    fn what_fits_nowhere_is_counted_with_its_minute() {
+        let denials = Denials::default();
+        let due = denials.admit(refusal("ada", 0)).unwrap();
+        denials.count(due, 5);
+        assert_eq!(denials.admit(refusal("ada", 6)), None);
+        let due = denials.take(Flush::All, 7);
+        assert_eq!(due.iter().flat_map(|due| due.events(id)).collect::<Vec<_>>(), [refusal("ada", 6).with("count", 2)]);
     }
 
     #[test]

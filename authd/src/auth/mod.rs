@@ -42,7 +42,7 @@ pub use user::{NewUser, UserCreated};
 
 use crate::domain::{
     account::AccountStore,
-    audit::{Action, Actor, AuditLog, Event, EventOutcome},
+    audit::{Action, Actor, AuditLog, Event, EventOutcome, Spool},
     clock::{Clock, Random, random_bytes},
     key::{KeyPlan, KeyStore},
     limit::{Limiter, PolicySet},
@@ -74,6 +74,8 @@ pub struct Parts {
     pub settings: Arc<dyn SettingStore>,
     /// Audit log.
     pub audit: Arc<dyn AuditLog>,
+    /// What keeps refusals while the audit log is away.
+    pub spool: Arc<dyn Spool>,
     /// Whether storage answers.
     pub readiness: Arc<dyn Readiness>,
     /// Limits.

@@ -42,6 +42,7 @@ fn counted(page: &mut Page, daemon: &Daemon) {
     });
     page.series(&metrics::LIMITS, decisions);
     page.counts(&metrics::DENIALS, &tally.denials);
+    page.number(&metrics::SPOOL, auth.parts.spool.depth());
     let load = auth.parts.hasher.load();
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     page.number(&metrics::HASH_WORKERS, count(load.workers));

@@ -10,6 +10,7 @@ use crate::{
     daemon::{Ports, StartError},
     domain::{key::KeyAlgorithm, password::PasswordPolicy, session::LONGEST_ACCESS_MS},
     http::HttpOptions,
+    spool::FileSpool,
     store::{OpenError, StoreOptions},
 };
 use std::{num::NonZeroUsize, sync::Arc};
@@ -82,6 +83,20 @@ pub(super) fn hash_pool(
     let pool = HashPool::start(&settings, policy, ports.clock.clone(), ports.random.clone());
     pool.map_err(|error| StartError::Configuration(error.to_string()))
 }
+
+/// Beside the database, or where the daemon would keep one.
+pub(super) fn spool(config: &Config) -> Result<FileSpool, StartError> {
+    let path = config.places.data_dir.join("denials.spool");
+    FileSpool::open(&path, SPOOL_BYTES).map_err(|cause| {
+        let shown = path.display();
+        StartError::Configuration(format!(
+            "{shown}, which keeps refusals while storage is away, cannot be opened: {cause}"
+        ))
+    })
+}
+
+/// Some 15 000 refusals of different kinds.
+const SPOOL_BYTES: u64 = 8 * 1_024 * 1_024;
 
 /// Budgets of reliability §3, in milliseconds.
 const LOGIN_BUDGET_MS: u64 = 5_000;

@@ -224,6 +224,43 @@ pub struct StoredEvent {
     pub detail: Vec<(String, String)>,
 }
 
+impl From<&Event> for StoredEvent {
+    /// As it would be read back, not yet sealed.
+    fn from(event: &Event) -> Self {
+        let (actor_kind, actor_id, uids) = match &event.actor {
+            Actor::Anonymous => ("anonymous", None, (None, None, None)),
+            Actor::User(id) => ("user", Some(id.clone()), (None, None, None)),
+            Actor::Operator { uid, login_uid, pid } => {
+                ("operator", None, (Some(i64::from(*uid)), login_uid.map(i64::from), pid.map(i64::from)))
+            }
+            Actor::Job(name) => ("job", Some((*name).to_owned()), (None, None, None)),
+        };
+        let (actor_uid, actor_login_uid, actor_pid) = uids;
+        let mut detail: Vec<(String, String)> =
+            event.detail.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        detail.sort_unstable();
+        Self {
+            id: event.id.clone(),
+            seq: None,
+            at_ms: event.at_ms,
+            action: event.action.as_str().to_owned(),
+            outcome: event.outcome.as_str().to_owned(),
+            reason: event.reason.clone(),
+            actor_kind: actor_kind.to_owned(),
+            actor_id,
+            actor_uid,
+            actor_login_uid,
+            actor_pid,
+            target_kind: event.target.as_ref().map(|target| target.kind.to_owned()),
+            target_id: event.target.as_ref().map(|target| target.id.clone()),
+            network: event.network.as_ref().map(|network| network.as_str().to_owned()),
+            device: event.device.as_ref().map(|device| device.as_str().to_owned()),
+            request_id: event.request_id.clone(),
+            detail,
+        }
+    }
+}
+
 /// Which events.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventFilter {
@@ -251,6 +288,9 @@ pub trait AuditLog: Send + Sync {
     /// Writes events that describe no change: refusals, reads.
     async fn append(&self, events: Vec<Event>) -> Result<(), StoreError>;
 
+    /// Writes events that were kept elsewhere under their ids. One that is there already is left as it is.
+    async fn merge(&self, events: Vec<StoredEvent>) -> Result<(), StoreError>;
+
     /// Writes an event and takes it back: whether the log takes events now.
     async fn probe(&self, event: Event) -> Result<(), StoreError>;
 
@@ -266,4 +306,31 @@ pub trait AuditLog: Send + Sync {
     /// Gives committed events their sequence numbers and hashes; returns how many. The head moves by compare-and-set,
     /// so two sealers cannot fork it.
     async fn seal(&self, batch: u32) -> Result<u32, StoreError>;
+}
+
+/// Why a spool does not keep events.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SpoolFault {
+    /// It holds as much as it may.
+    #[error("the spool is full")]
+    Full,
+    /// The disk does not do what it should.
+    #[error("the spool cannot be used: {0}")]
+    Broken(std::sync::Arc<str>),
+}
+
+/// Keeps events without a change on this machine while the log is away; they are merged into it later, under their ids.
+#[async_trait::async_trait]
+pub trait Spool: Send + Sync {
+    /// Keeps all of these durably, or none.
+    async fn keep(&self, events: Vec<StoredEvent>) -> Result<(), SpoolFault>;
+
+    /// What is to be merged: the same again until [`Spool::merged`]. What is kept meanwhile comes the next time.
+    async fn take(&self) -> Result<Vec<StoredEvent>, SpoolFault>;
+
+    /// Forgets what was taken: it is in the log.
+    async fn merged(&self) -> Result<(), SpoolFault>;
+
+    /// How many events wait.
+    fn depth(&self) -> u64;
 }

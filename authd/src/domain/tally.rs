@@ -98,6 +98,8 @@ kinds! {
         Written = "written",
         /// One of those that share an event.
         Counted = "counted",
+        /// Kept in the spool until storage is back.
+        Spooled = "spooled",
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     auth::{Auth, Parts, RegistrationMode, Settings},
     domain::{
         account::*,
-        audit::{AuditLog, Event, EventFilter, StoredEvent},
+        audit::{AuditLog, Event, EventFilter, Spool, SpoolFault, StoredEvent},
         clock::{Clock, OsRandom},
         hash_cost::HashCost,
         identifier::IdentifierKind,
@@ -114,6 +114,7 @@ fn auth() -> Auth {
         keys: down.clone(),
         settings: down.clone(),
         audit: down.clone(),
+        spool: down.clone(),
         readiness: down.clone(),
         limiter: down.clone(),
         hasher: down.clone(),
@@ -311,6 +312,9 @@ impl AuditLog for Down {
     async fn append(&self, _: Vec<Event>) -> Result<(), StoreError> {
         down()
     }
+    async fn merge(&self, _: Vec<StoredEvent>) -> Result<(), StoreError> {
+        down()
+    }
     async fn probe(&self, _: Event) -> Result<(), StoreError> {
         down()
     }
@@ -325,6 +329,22 @@ impl AuditLog for Down {
     }
     async fn seal(&self, _: u32) -> Result<u32, StoreError> {
         down()
+    }
+}
+
+#[async_trait]
+impl Spool for Down {
+    async fn keep(&self, _: Vec<StoredEvent>) -> Result<(), SpoolFault> {
+        Err(SpoolFault::Broken("none".into()))
+    }
+    async fn take(&self) -> Result<Vec<StoredEvent>, SpoolFault> {
+        Ok(Vec::new())
+    }
+    async fn merged(&self) -> Result<(), SpoolFault> {
+        Ok(())
+    }
+    fn depth(&self) -> u64 {
+        0
     }
 }
 

@@ -10,6 +10,7 @@
 //! | sweep | 5 s | seals whose grace has ended, outlived revocations |
 //! | costs | 60 s | which costs the stored passwords have, so that refusals do not tell |
 //! | denials | 5 s | refusals that were counted, once their minute is over |
+//! | spool | 1 s | refusals that were kept on disk while storage was away |
 
 use crate::{
     auth::{Auth, Flush},
@@ -75,6 +76,13 @@ pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks) {
         }),
         job("costs", 60_000, auth, |auth| async move { auth.follow_hash_costs().await }),
         job("denials", 5_000, auth, |auth| async move { auth.flush_denials(Flush::Closed).await }),
+        job("spool", 1_000, auth, |auth| async move {
+            let merged = auth.merge_spool().await?;
+            if merged > 0 {
+                info!(merged, "refusals from while storage was away are in the audit now");
+            }
+            Ok(())
+        }),
     ];
     for job in jobs {
         tasks.spawn(job.name, run(job, tasks.stop()));

@@ -81,6 +81,13 @@ impl AuditLog for Audit {
         on_tx!(self.db, |tx| event::write_all(tx, &events).await)
     }
 
+    async fn merge(&self, events: Vec<StoredEvent>) -> Result<(), StoreError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        on_tx!(self.db, |tx| event::merge(tx, &events).await)
+    }
+
     async fn probe(&self, event: Event) -> Result<(), StoreError> {
         on_tx!(self.db, |tx| {
             tx.undo();

@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{
-        audit::{Action, Actor, Event},
+        audit::{Action, Actor, Event, StoredEvent},
         session::EndReason,
         store_error::StoreError,
     },
@@ -159,6 +159,22 @@ where
     query.push(crate::store::dialect::EVENT).push(") ");
     query.push_values(rows, |row, columns| columns.push(row));
     query
+}
+
+/// Writes events that were kept elsewhere; those that are there already stay as they are.
+pub(super) async fn merge(tx: &mut Tx<'_>, events: &[StoredEvent]) -> Stored<()> {
+    for event in events {
+        let detail = serde_json::to_string(&event.detail).map_err(StoreError::corrupt)?;
+        on_db!(tx, execute ["INSERT INTO event (" EVENT ")
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+            ON CONFLICT (id) DO NOTHING"](
+            event.id.as_str(), event.at_ms, event.action.as_str(), event.outcome.as_str(), event.reason.as_deref(),
+            event.actor_kind.as_str(), event.actor_id.as_deref(), event.actor_uid, event.actor_login_uid,
+            event.actor_pid, event.target_kind.as_deref(), event.target_id.as_deref(), event.network.as_deref(),
+            event.device.as_deref(), event.request_id.as_deref(), detail.as_str(),
+        ))?;
+    }
+    Ok(())
 }
 
 /// The events of sessions that ended, made from the operation's own: each with an id of its own, the session as its

@@ -2,13 +2,14 @@
 
 use super::{World, home, on_every_store};
 use authd::domain::{
-    audit::{Action, Actor, Event, EventFilter},
+    audit::{Action, Actor, Event, EventFilter, StoredEvent},
     page::PageRequest,
 };
 use std::sync::Arc;
 
 on_every_store!(
     an_event_reads_back_with_every_field,
+    an_event_that_was_kept_elsewhere_is_merged_once_and_reads_back_the_same,
     lists_are_paged_newest_first,
     filters_select,
     sealing_gives_every_event_one_place,
@@ -46,6 +47,21 @@ async fn an_event_reads_back_with_every_field(world: World) {
     assert_eq!(found.detail, facts);
     let job = world.events(Action::AuditRead).await.remove(0);
     assert_eq!((job.actor_kind.as_str(), job.actor_id.as_deref(), job.actor_uid), ("job", Some("seal"), None));
+}
+
+async fn an_event_that_was_kept_elsewhere_is_merged_once_and_reads_back_the_same(world: World) {
+    let (kept, written) = (full(&world), full(&world));
+    world.stores.audit.append(vec![written.clone()]).await.unwrap();
+    let kept: Vec<StoredEvent> = [&kept, &written].map(StoredEvent::from).to_vec();
+    world.stores.audit.merge(kept.clone()).await.unwrap();
+    world.stores.audit.seal(100).await.unwrap();
+    world.stores.audit.merge(kept.clone()).await.unwrap();
+    world.stores.audit.merge(Vec::new()).await.unwrap();
+    let mut found = world.events(Action::LoginDenied).await;
+    found.sort_by_key(|event| event.id != kept[0].id);
+    assert!(found.iter().all(|event| event.seq.is_some()), "sealed like any other");
+    let unsealed: Vec<StoredEvent> = found.into_iter().map(|event| StoredEvent { seq: None, ..event }).collect();
+    assert_eq!(unsealed, kept);
 }
 
 async fn lists_are_paged_newest_first(world: World) {
