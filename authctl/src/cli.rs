@@ -130,6 +130,12 @@ pub enum Command {
     /// Show and change the operating mode
     #[command(subcommand)]
     Mode(cmd::mode::Command),
+    /// Shut addresses out of everything that takes a credential
+    #[command(subcommand, alias = "bans")]
+    Ban(cmd::address::Command),
+    /// Lift the limits that count by address for some of them
+    #[command(subcommand, alias = "allows")]
+    Allow(cmd::address::Command),
     /// Read the audit log
     #[command(subcommand, alias = "audits")]
     Audit(cmd::audit::Command),
@@ -177,6 +183,8 @@ impl Command {
             Self::Key(_)
             | Self::Limit(_)
             | Self::Mode(_)
+            | Self::Ban(_)
+            | Self::Allow(_)
             | Self::Config(_)
             | Self::Status
             | Self::Reload { .. }

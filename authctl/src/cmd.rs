@@ -1,5 +1,6 @@
 //! The commands, one file a noun.
 
+pub mod address;
 pub mod api;
 pub mod audit;
 pub mod completion;
@@ -29,6 +30,8 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Erro
         Command::Key(command) => key::run(context, command).await,
         Command::Limit(command) => limit::run(context, command).await,
         Command::Mode(command) => mode::run(context, command).await,
+        Command::Ban(command) => address::run(context, address::Kind::Ban, command).await,
+        Command::Allow(command) => address::run(context, address::Kind::Allow, command).await,
         Command::Audit(command) => audit::run(context, command).await,
         Command::Config(command) => config::run(context, command).await,
         Command::Reload { wait } => reload::run(context, wait).await,

@@ -121,6 +121,7 @@ impl Daemon {
                 sessions: stores.sessions.clone(),
                 keys: stores.keys.clone(),
                 settings: stores.settings.clone(),
+                rules: stores.rules.clone(),
                 audit: stores.audit.clone(),
                 spool: Arc::new(parts::spool(config)?),
                 readiness: stores.readiness.clone(),

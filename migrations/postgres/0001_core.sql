@@ -222,6 +222,18 @@ CREATE TABLE setting (
     PRIMARY KEY (tenant_id, name)
 );
 
+-- Bans and allowances of addresses; `network` in its one spelling.
+CREATE TABLE address_rule (
+    tenant_id  TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    network    TEXT NOT NULL,
+    ruling     TEXT NOT NULL,
+    reason     TEXT,
+    created_ms BIGINT NOT NULL,
+    created_by TEXT NOT NULL,
+    expires_ms BIGINT,
+    PRIMARY KEY (tenant_id, network, ruling)
+);
+
 CREATE TABLE instance (
     name      TEXT PRIMARY KEY,
     tenant_id TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),

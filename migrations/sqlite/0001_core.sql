@@ -219,6 +219,18 @@ CREATE TABLE setting (
     PRIMARY KEY (tenant_id, name)
 ) STRICT;
 
+-- Bans and allowances of addresses; `network` in its one spelling.
+CREATE TABLE address_rule (
+    tenant_id  TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    network    TEXT NOT NULL,
+    ruling     TEXT NOT NULL,
+    reason     TEXT,
+    created_ms INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    expires_ms INTEGER,
+    PRIMARY KEY (tenant_id, network, ruling)
+) STRICT;
+
 CREATE TABLE instance (
     name      TEXT PRIMARY KEY,
     tenant_id TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),

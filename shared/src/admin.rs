@@ -55,6 +55,7 @@ macro_rules! call {
     };
 }
 
+pub mod address;
 pub mod audit;
 pub mod config;
 pub mod daemon;
@@ -126,6 +127,12 @@ pub const CALLS: &[CallInfo] = &[
     CallInfo::of::<limit::Reset>(),
     CallInfo::of::<mode::Show>(),
     CallInfo::of::<mode::Set>(),
+    CallInfo::of::<address::BanList>(),
+    CallInfo::of::<address::BanAdd>(),
+    CallInfo::of::<address::BanRemove>(),
+    CallInfo::of::<address::AllowList>(),
+    CallInfo::of::<address::AllowAdd>(),
+    CallInfo::of::<address::AllowRemove>(),
     CallInfo::of::<config::Show>(),
     CallInfo::of::<config::Check>(),
 ];

@@ -40,6 +40,7 @@ const ONLY_PACKAGES: &[(&str, &[&str])] = &[
             "crc32fast",
             "getrandom",
             "idna",
+            "ipnet",
             "sha2",
             "shared",
             "subtle",
@@ -48,7 +49,7 @@ const ONLY_PACKAGES: &[(&str, &[&str])] = &[
             "zeroize",
         ],
     ),
-    ("auth", &["async_trait", "base64", "sha2", "shared", "subtle", "thiserror", "zeroize"]),
+    ("auth", &["async_trait", "base64", "ipnet", "sha2", "shared", "subtle", "thiserror", "zeroize"]),
 ];
 
 /// Packages that only these modules name (the joiners too).

@@ -32,6 +32,7 @@ macro_rules! on_both {
 
 mod admin;
 mod failures;
+mod bans;
 mod heavy;
 mod http;
 mod imports;

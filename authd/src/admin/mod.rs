@@ -3,6 +3,7 @@
 //! `start` opens both sockets. Every connection passes `serve`, which asks the kernel who is there; every call
 //! passes `call::Calls`, which compares that with what the call's type demands.
 
+mod address;
 mod audit;
 mod body;
 mod call;
@@ -107,7 +108,10 @@ impl Admin {
 /// Every call of this version.
 fn router(admin: Arc<Admin>) -> Router {
     use shared::admin::mode as mode_calls;
-    use shared::admin::{audit as audit_calls, limit as limit_calls, session as session_calls, user as user_calls};
+    use shared::admin::{
+        address as address_calls, audit as audit_calls, limit as limit_calls, session as session_calls,
+        user as user_calls,
+    };
     Calls::new()
         .add::<daemon_calls::Status, _, _>(daemon::status)
         .add::<daemon_calls::Reload, _, _>(daemon::reload)
@@ -138,6 +142,12 @@ fn router(admin: Arc<Admin>) -> Router {
         .add::<mode_calls::Show, _, _>(mode::show)
         .add::<mode_calls::Set, _, _>(mode::set)
         .page(metrics::PATH, get(metrics::metrics))
+        .add::<address_calls::BanList, _, _>(address::bans)
+        .add::<address_calls::BanAdd, _, _>(address::ban)
+        .add::<address_calls::BanRemove, _, _>(address::unban)
+        .add::<address_calls::AllowList, _, _>(address::allowances)
+        .add::<address_calls::AllowAdd, _, _>(address::allow)
+        .add::<address_calls::AllowRemove, _, _>(address::disallow)
         .into_router(admin)
 }
 

@@ -6,14 +6,22 @@ use crate::domain::{
     ladder::Ladder,
     limit::{LimitKey, Policy, PolicyName, PolicySet, PolicyValue},
     rotation::Shadow,
-    setting::Setting,
+    setting::{NewSetting, Setting},
     store_error::StoreError,
 };
 use shared::id::UserId;
 use shared::{rate::Rate, time::Span};
 use std::sync::{Arc, PoisonError, atomic::Ordering};
 
-const PREFIX: &str = "limit.";
+/// The setting of a value that holds until it is changed.
+fn lasting(name: PolicyName) -> String {
+    format!("limit.{}", name.as_str())
+}
+
+/// The setting of a value that holds for a time.
+fn passing(name: PolicyName) -> String {
+    format!("limit_for.{}", name.as_str())
+}
 
 /// What an operator wants of a policy; absent parts stay as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -124,7 +132,7 @@ impl Auth {
         self.put_in_force(&stored);
         self.follow_epoch(&stored);
         self.follow_mode(&stored);
-        Ok(())
+        self.follow_rules(&stored).await
     }
 
     fn put_in_force(&self, stored: &[Setting]) {
@@ -133,10 +141,11 @@ impl Auth {
             let Some(base) = configured.get(name).cloned() else {
                 return Policy::configured(PolicyValue::Count { max: 0 });
             };
-            let live = stored.iter().find(|setting| setting.name.strip_prefix(PREFIX) == Some(name.as_str()));
-            let Some(live) = live.filter(|live| live.expires_ms.is_none_or(|end_ms| end_ms > now_ms)) else {
-                return base;
-            };
+            let named = |name: String| stored.iter().find(|setting| setting.name == name);
+            let holds = |live: &&Setting| live.expires_ms.is_none_or(|end_ms| end_ms > now_ms);
+            // What was set for a time lies above what was set for good, which returns by itself.
+            let live = named(passing(name)).filter(holds).or_else(|| named(lasting(name)).filter(holds));
+            let Some(live) = live else { return base };
             let Some((value, shadow)) = read(base.default, &live.value) else { return base };
             Policy {
                 value,
@@ -173,9 +182,12 @@ impl Auth {
         if operator.is_dry_run() {
             return Ok(());
         }
-        let who = format!("uid {}", operator.uid);
-        let life_ms = change.life.map(Span::as_millis);
-        self.parts.settings.put(&format!("{PREFIX}{}", name.as_str()), &text, &who, life_ms, event).await?;
+        let put = |name, life_ms| NewSetting { name, value: text.clone(), changed_by: operator.name(), life_ms };
+        let (put, removed) = match change.life.map(Span::as_millis) {
+            Some(life_ms) => (put(passing(name), Some(life_ms)), Vec::new()),
+            None => (put(lasting(name), None), vec![passing(name)]),
+        };
+        self.parts.settings.change(Some(put), removed, event).await?;
         Ok(self.poll_settings().await?)
     }
 
@@ -188,7 +200,7 @@ impl Auth {
         if operator.is_dry_run() {
             return Ok(());
         }
-        self.parts.settings.remove(&format!("{PREFIX}{}", name.as_str()), event).await?;
+        self.parts.settings.change(None, vec![passing(name), lasting(name)], event).await?;
         Ok(self.poll_settings().await?)
     }
 

@@ -1,6 +1,8 @@
 //! Login: the whole policy, from top to bottom.
 
-use crate::auth::{Auth, Caller, Refusal, Tokens, evaluate::Evaluation, grant::Grant, tally};
+use crate::auth::{
+    Auth, Caller, Refusal, Tokens, address::AddressLimits, evaluate::Evaluation, grant::Grant, tally,
+};
 use crate::domain::{
     account::LoginRecord,
     audit::{Action, Actor, Event},
@@ -34,6 +36,7 @@ impl Auth {
 
     async fn check_login(&self, caller: &Caller, attempt: Attempt) -> Result<Tokens, Refusal> {
         let event = self.event(caller, Action::LoginDenied);
+        self.admit_caller(caller, &event).await?;
         self.admit_address(caller, &event).await?;
         let record = self.find_by_name(&attempt.name).await?;
         let usable = record.as_ref().and_then(|record| self.usable_hash(record, &attempt.password));
@@ -79,6 +82,9 @@ impl Auth {
 
     /// `login.ip` and `login.net` count every attempt and are never given back.
     async fn admit_address(&self, caller: &Caller, event: &Event) -> Result<(), Refusal> {
+        if self.address_limits(caller.ip) == AddressLimits::Lifted {
+            return Ok(());
+        }
         let buckets =
             [(PolicyName::LoginIp, LimitKey::address(caller.ip)), (PolicyName::LoginNet, LimitKey::network(caller.ip))];
         for (policy, key) in buckets {

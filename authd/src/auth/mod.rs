@@ -1,5 +1,6 @@
 //! Use cases, one file a verb: plain async methods on [`Auth`]. No status codes, no JSON, no SQL, nothing spawned.
 
+mod address;
 mod audit;
 mod condition;
 mod cursor;
@@ -24,6 +25,7 @@ mod tally;
 mod user;
 
 pub use condition::{DatabaseState, Look};
+pub use address::{BanGuard, RuleWish};
 pub use denial::Flush;
 pub use grant::{Bearer, Tokens};
 pub use key::{KeyRotation, RotationPace};
@@ -42,6 +44,7 @@ pub use user::{NewUser, UserCreated};
 
 use crate::domain::{
     account::AccountStore,
+    address_rule::AddressRuleStore,
     audit::{Action, Actor, AuditLog, Event, EventOutcome, Spool},
     clock::{Clock, Random, random_bytes},
     key::{KeyPlan, KeyStore},
@@ -53,6 +56,7 @@ use crate::domain::{
     setting::{Readiness, SettingStore},
     tally::Tally,
 };
+use ipnet::IpNet;
 use shared::id::EventId;
 use std::{
     net::IpAddr,
@@ -72,6 +76,8 @@ pub struct Parts {
     pub keys: Arc<dyn KeyStore>,
     /// Live settings.
     pub settings: Arc<dyn SettingStore>,
+    /// Bans and allowances.
+    pub rules: Arc<dyn AddressRuleStore>,
     /// Audit log.
     pub audit: Arc<dyn AuditLog>,
     /// What keeps refusals while the audit log is away.
@@ -127,6 +133,8 @@ pub struct Settings {
     pub keys: KeyPlan,
     /// Limits as configured; live values lie above them.
     pub limits: Arc<PolicySet>,
+    /// `server.trusted_proxies`: whom no ban may hit unforced.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// `registration.open`.
@@ -170,6 +178,7 @@ pub struct Auth {
     mode: RwLock<ModeInForce>,
     conditions: condition::Conditions,
     limits: RwLock<Arc<PolicySet>>,
+    rules: address::Rules,
     instances: AtomicU32,
 }
 
@@ -189,6 +198,7 @@ impl Auth {
             mode: RwLock::default(),
             conditions: condition::Conditions::default(),
             limits: RwLock::new(settings.limits.clone()),
+            rules: address::Rules::default(),
             instances: AtomicU32::new(1),
             settings: RwLock::new(Arc::new(settings)),
         }

@@ -38,6 +38,12 @@ pub enum Doing {
 }
 
 impl Operator {
+    /// As whom stored values name them: `uid 0`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("uid {}", self.uid)
+    }
+
     /// Whether nothing must change.
     #[must_use]
     pub fn is_dry_run(&self) -> bool {

@@ -40,10 +40,11 @@ impl Auth {
         current: Password,
         new: Password,
     ) -> Result<(), Refusal> {
-        let record = self.record_of(bearer).await?;
-        self.judge_for(&new, &record.account).await?;
         let event = self.event(caller, Action::PasswordChanged).by(Actor::User(bearer.account.to_string()));
         let event = event.about("user", bearer.account.as_str());
+        self.admit_caller(caller, &event).await?;
+        let record = self.record_of(bearer).await?;
+        self.judge_for(&new, &record.account).await?;
         let proof = Proof { bearer, record: &record, event: &event };
         if !self.proves(caller, proof, current).await? {
             // A client whose 204 got lost repeats with a password that is the current one no more (reliability §3).
@@ -70,9 +71,10 @@ impl Auth {
     /// # Errors
     /// As [`Auth::change_password`].
     pub async fn delete_account(&self, caller: &Caller, bearer: &Bearer, password: Password) -> Result<(), Refusal> {
-        let record = self.record_of(bearer).await?;
         let event = self.event(caller, Action::UserDeleted).by(Actor::User(bearer.account.to_string()));
         let event = event.about("user", bearer.account.as_str());
+        self.admit_caller(caller, &event).await?;
+        let record = self.record_of(bearer).await?;
         if !self.proves(caller, Proof { bearer, record: &record, event: &event }, password).await? {
             return Err(self.refuse_password(event).await);
         }

@@ -1,6 +1,6 @@
 //! Refresh: presents a token to its family and answers what the rotation rules decided.
 
-use crate::auth::{Auth, Caller, Refusal, Tokens, grant::Grant, tally};
+use crate::auth::{Auth, Caller, Refusal, Tokens, address::AddressLimits, grant::Grant, tally};
 use crate::domain::{
     audit::{Action, Event},
     limit::{LimitKey, PolicyName},
@@ -83,6 +83,7 @@ impl Auth {
     /// [`Refusal::RateLimited`]; 503s, after which the same token can be tried again.
     pub async fn refresh(&self, caller: &Caller, attempt: RefreshAttempt) -> Result<Tokens, Refusal> {
         let event = self.event(caller, Action::SessionRefreshed);
+        self.admit_caller(caller, &event).await?;
         let Recognised::Issued(presented) = recognise(self.parts.sealer.as_ref(), attempt.token.reveal()) else {
             self.tally.refreshes.count(RefreshOutcome::Refused);
             return Err(self.refuse_token(caller, event.denied("unknown_token")).await);
@@ -190,6 +191,9 @@ impl Auth {
     }
 
     async fn charge_address(&self, caller: &Caller, event: &Event) -> Result<(), Refusal> {
-        self.admit(PolicyName::RefreshIp, &LimitKey::address(caller.ip), event).await
+        match self.address_limits(caller.ip) {
+            AddressLimits::Apply => self.admit(PolicyName::RefreshIp, &LimitKey::address(caller.ip), event).await,
+            AddressLimits::Lifted => Ok(()),
+        }
     }
 }

@@ -27,6 +27,7 @@ impl Auth {
     pub async fn redeem_reset(&self, caller: &Caller, token: &Secret, new: Password) -> Result<(), Refusal> {
         let TokenHash(hash) = TokenHash::of(token.reveal());
         let event = self.event(caller, Action::PasswordReset);
+        self.admit_caller(caller, &event).await?;
         let Some(record) = self.owner_of_reset(hash).await? else {
             return Err(self.refuse_reset(event).await);
         };

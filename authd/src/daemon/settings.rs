@@ -53,6 +53,7 @@ pub(super) fn settings(config: &Config) -> Settings {
             skew_ms: config.token.clock_skew.as_millis(),
             access_ttl_ms: config.token.access_ttl.as_millis(),
         },
+        trusted_proxies: config.server.trusted_proxies.clone(),
         limits: Arc::new(PolicySet::new(|name| Policy::configured(value(config, name)))),
     }
 }

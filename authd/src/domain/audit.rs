@@ -51,6 +51,12 @@ actions! {
     LimitChanged = "limit.changed",
     LimitReset = "limit.reset",
     LimitExceeded = "limit.exceeded",
+    AddressBanned = "address.banned",
+    AddressBanRemoved = "address.ban_removed",
+    AddressAllowed = "address.allowed",
+    AddressAllowRemoved = "address.allow_removed",
+    AttackBegan = "attack.began",
+    AttackEnded = "attack.ended",
     ModeChanged = "mode.changed",
     AdminRefused = "admin.refused",
     AuditRead = "audit.read",
@@ -107,7 +113,8 @@ pub enum Actor {
 /// What was acted on: `session`, `ses_…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// `user`, `session`, `key`, `limit`, `config`, `daemon`, `socket`.
+    /// `user`, `session`, `key`, `limit`, `config`, `daemon`, `socket`,
+    /// `address`.
     pub kind: &'static str,
     /// Its id; text from users has control characters escaped by whoever prints it.
     pub id: String,

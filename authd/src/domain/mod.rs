@@ -1,6 +1,7 @@
 //! Nouns, rules and the traits at their boundary; imports nothing of the rest of the crate.
 
 pub mod account;
+pub mod address_rule;
 pub mod audit;
 pub mod clock;
 pub mod failure;

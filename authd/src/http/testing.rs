@@ -4,6 +4,7 @@ use crate::{
     auth::{Auth, Parts, RegistrationMode, Settings},
     domain::{
         account::*,
+        address_rule::*,
         audit::{AuditLog, Event, EventFilter, Spool, SpoolFault, StoredEvent},
         clock::{Clock, OsRandom},
         hash_cost::HashCost,
@@ -18,7 +19,7 @@ use crate::{
         rotation::Sealed,
         secret::Secret,
         session::*,
-        setting::{Readiness, Setting, SettingStore},
+        setting::{NewSetting, Readiness, Setting, SettingStore},
         store_error::StoreError,
         token::{Handle, MAC_LEN, TokenHash, TokenMac},
     },
@@ -28,6 +29,7 @@ use crate::{
 use async_trait::async_trait;
 use axum::{Router, body::Body, extract::Request, http::HeaderMap};
 use http_body_util::BodyExt;
+use ipnet::IpNet;
 use shared::id::{KeyId, SessionId, UserId};
 use std::sync::Arc;
 use tower::ServiceExt;
@@ -113,6 +115,7 @@ fn auth() -> Auth {
         sessions: down.clone(),
         keys: down.clone(),
         settings: down.clone(),
+        rules: down.clone(),
         audit: down.clone(),
         spool: down.clone(),
         readiness: down.clone(),
@@ -141,6 +144,7 @@ fn auth() -> Auth {
         reset_ms: 1,
         keys,
         limits: no_limits(),
+        trusted_proxies: Vec::new(),
     };
     Auth::new(parts, settings)
 }
@@ -296,13 +300,23 @@ impl SettingStore for Down {
     async fn all(&self) -> Result<Vec<Setting>, StoreError> {
         Ok(Vec::new())
     }
-    async fn put(&self, _: &str, _: &str, _: &str, _: Option<i64>, _: Event) -> Result<(), StoreError> {
-        down()
-    }
-    async fn remove(&self, _: &str, _: Event) -> Result<(), StoreError> {
+    async fn change(&self, _: Option<NewSetting>, _: Vec<String>, _: Event) -> Result<(), StoreError> {
         down()
     }
     async fn expire(&self, _: &str, _: Event) -> Result<(), StoreError> {
+        down()
+    }
+}
+
+#[async_trait]
+impl AddressRuleStore for Down {
+    async fn all(&self) -> Result<Vec<AddressRule>, StoreError> {
+        Ok(Vec::new())
+    }
+    async fn add(&self, _: NewRule, _: Event) -> Result<Added, StoreError> {
+        down()
+    }
+    async fn remove(&self, _: IpNet, _: Ruling, _: &str, _: Event) -> Result<bool, StoreError> {
         down()
     }
 }

@@ -13,6 +13,7 @@ mod account;
 mod account_break;
 mod account_create;
 mod account_list;
+mod address_rule;
 mod audit;
 mod db;
 mod dialect;
@@ -41,6 +42,7 @@ pub use open::{OpenError, StoreOptions, open};
 
 use crate::domain::{
     account::AccountStore,
+    address_rule::AddressRuleStore,
     audit::AuditLog,
     key::KeyStore,
     session::SessionStore,
@@ -60,6 +62,8 @@ pub struct Stores {
     pub keys: Arc<dyn KeyStore>,
     /// Live settings.
     pub settings: Arc<dyn SettingStore>,
+    /// Bans and allowances.
+    pub rules: Arc<dyn AddressRuleStore>,
     /// Audit events.
     pub audit: Arc<dyn AuditLog>,
     /// Whether the database answers.
@@ -76,6 +80,7 @@ impl Stores {
             sessions: Arc::new(session::Sessions::on(&db)),
             keys: Arc::new(key::Keys { db: db.clone() }),
             settings: Arc::new(setting::Settings { db: db.clone() }),
+            rules: Arc::new(address_rule::AddressRules { db: db.clone() }),
             audit: Arc::new(audit::Audit { db: db.clone() }),
             readiness: Arc::new(readiness::Probe { db: db.clone() }),
             tally: db.context.tally.clone(),

@@ -3,7 +3,7 @@
 use crate::{
     domain::{
         audit::Event,
-        setting::{Setting, SettingStore},
+        setting::{NewSetting, Setting, SettingStore},
         store_error::StoreError,
     },
     store::{
@@ -44,36 +44,27 @@ impl SettingStore for Settings {
         Ok(settings.collect())
     }
 
-    async fn put(
-        &self,
-        name: &str,
-        value: &str,
-        changed_by: &str,
-        life_ms: Option<i64>,
-        event: Event,
-    ) -> Result<(), StoreError> {
-        let (name, value, changed_by) = (name.to_owned(), value.to_owned(), changed_by.to_owned());
+    async fn change(&self, put: Option<NewSetting>, removed: Vec<String>, event: Event) -> Result<(), StoreError> {
         on_tx!(self.db, |tx| {
-            let clock = tx.clock();
-            // The version is a time that never repeats, so it grows even over a removal.
-            on_db!(tx, execute ["INSERT INTO setting (name, value, version, changed_ms, changed_by, expires_ms)
-                VALUES ($2, $3, " NOW ", " NOW ", $4, " NOW " + $5)
-                ON CONFLICT (tenant_id, name) DO UPDATE SET value = excluded.value,
-                    version = " GREATEST "(setting.version + 1, excluded.version), changed_ms = excluded.changed_ms,
-                    changed_by = excluded.changed_by, expires_ms = excluded.expires_ms"](
-                clock, name.as_str(), value.as_str(), changed_by.as_str(), life_ms,
-            ))?;
-            event::write(tx, &event).await
-        })
-    }
-
-    async fn remove(&self, name: &str, event: Event) -> Result<(), StoreError> {
-        let name = name.to_owned();
-        on_tx!(self.db, |tx| {
-            on_db!(
-                tx,
-                execute["DELETE FROM setting WHERE setting.tenant_id = 'default' AND setting.name = $1"](name.as_str(),)
-            )?;
+            for name in &removed {
+                on_db!(
+                    tx,
+                    execute["DELETE FROM setting WHERE setting.tenant_id = 'default'
+                    AND setting.name = $1"](name.as_str())
+                )?;
+            }
+            if let Some(NewSetting { name, value, changed_by, life_ms }) = &put {
+                let clock = tx.clock();
+                // The version is a time that never repeats, so it grows even over a removal.
+                on_db!(tx, execute ["INSERT INTO setting (name, value, version, changed_ms, changed_by, expires_ms)
+                    VALUES ($2, $3, " NOW ", " NOW ", $4, " NOW " + $5)
+                    ON CONFLICT (tenant_id, name) DO UPDATE SET value = excluded.value,
+                        version = " GREATEST "(setting.version + 1, excluded.version),
+                        changed_ms = excluded.changed_ms, changed_by = excluded.changed_by,
+                        expires_ms = excluded.expires_ms"](
+                    clock, name.as_str(), value.as_str(), changed_by.as_str(), *life_ms,
+                ))?;
+            }
             event::write(tx, &event).await
         })
     }
