@@ -11,6 +11,7 @@ use std::sync::{
 pub struct TestClock {
     added_ms: AtomicI64,
     stepped_ms: AtomicI64,
+    frozen_ms: AtomicI64,
 }
 
 impl TestClock {
@@ -24,8 +25,16 @@ impl TestClock {
         self.stepped_ms.fetch_add(by_secs * 1_000, Ordering::SeqCst);
     }
 
+    /// Has the clocks stand still, the database's too, while time passes.
+    pub fn freeze(&self) {
+        self.frozen_ms.store(authd::domain::clock::SystemClock.now_ms(), Ordering::SeqCst);
+    }
+
     fn ahead_ms(&self) -> i64 {
-        self.added_ms.load(Ordering::SeqCst) + self.stepped_ms.load(Ordering::SeqCst)
+        let stands_since_ms = self.frozen_ms.load(Ordering::SeqCst);
+        let behind_ms =
+            if stands_since_ms == 0 { 0 } else { authd::domain::clock::SystemClock.now_ms() - stands_since_ms };
+        self.added_ms.load(Ordering::SeqCst) + self.stepped_ms.load(Ordering::SeqCst) - behind_ms
     }
 
     /// Moves the time by seconds.

@@ -45,13 +45,22 @@ pub enum DatabaseState {
     Down,
 }
 
+/// How the audit log was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditState {
+    /// It takes events.
+    Writable,
+    /// It does not.
+    Closed,
+}
+
 /// What a look found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
     /// The database.
     pub database: DatabaseState,
-    /// Whether the audit log takes events.
-    pub is_audit_writable: bool,
+    /// The audit log.
+    pub audit: AuditState,
     /// What is wrong, and since when, Unix milliseconds.
     pub conditions: Vec<(Condition, i64)>,
 }
@@ -78,15 +87,8 @@ impl Conditions {
 }
 
 impl Auth {
-    /// Looks at every part that can fail.
-    pub async fn look(&self) -> Look {
-        let (writes, events, reads) =
-            tokio::join!(self.parts.readiness.probe(), self.probe_audit(), self.parts.settings.all());
-        let database = match (&writes, &reads) {
-            (Ok(_), _) => DatabaseState::Up,
-            (Err(_), Ok(_)) => DatabaseState::ReadOnly,
-            (Err(_), Err(_)) => DatabaseState::Down,
-        };
+    /// What is wrong, now that the database and the audit log were asked.
+    pub fn conclude(&self, database: DatabaseState, audit: AuditState) -> Look {
         let now_ms = self.now_ms();
         let mut holding: Vec<(Condition, i64)> = Vec::new();
         match database {
@@ -94,7 +96,7 @@ impl Auth {
                 let since_ms = self.parts.readiness.outages().since_ms().unwrap_or(now_ms);
                 holding.push((Condition::DatabaseAway, since_ms));
             }
-            DatabaseState::Up if events.is_ok() => {}
+            DatabaseState::Up if audit == AuditState::Writable => {}
             DatabaseState::Up | DatabaseState::ReadOnly => holding.push((Condition::DatabaseUnwritable, now_ms)),
         }
         let load = self.parts.hasher.load();
@@ -111,7 +113,7 @@ impl Auth {
         if self.is_locked_down() && mode.mode != Mode::Lockdown {
             holding.push((Condition::Lockdown, now_ms));
         }
-        Look { database, is_audit_writable: events.is_ok(), conditions: self.conditions.note(&holding) }
+        Look { database, audit, conditions: self.conditions.note(&holding) }
     }
 
     /// By how much a clock has jumped, the database's or this machine's, if it is not believed any more.

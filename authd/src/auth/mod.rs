@@ -24,8 +24,8 @@ mod session;
 mod tally;
 mod user;
 
-pub use condition::{DatabaseState, Look};
 pub use address::{BanGuard, RuleWish};
+pub use condition::{AuditState, DatabaseState, Look};
 pub use denial::Flush;
 pub use grant::{Bearer, Tokens};
 pub use key::{KeyRotation, RotationPace};

@@ -2,7 +2,7 @@
 
 use crate::{
     admin::control::Control,
-    auth::{Auth, DatabaseState, Look, Operator},
+    auth::{AuditState, Auth, DatabaseState, Look, Operator},
     config::{self, Args, Config, Difference, Effect, Loaded, Origin},
     daemon::{Daemon, metrics},
     domain::{
@@ -35,16 +35,28 @@ pub(super) struct Health(pub(super) Arc<Auth>);
 #[async_trait::async_trait]
 impl ReadyCheck for Health {
     async fn parts(&self) -> Vec<Part> {
-        self.of(&self.0.look().await)
+        self.of(&self.look().await)
     }
 }
 
 impl Health {
+    /// Asks every part that can fail.
+    pub(super) async fn look(&self) -> Look {
+        let parts = &self.0.parts;
+        let (writes, events, reads) = tokio::join!(parts.readiness.probe(), self.0.probe_audit(), parts.settings.all());
+        let database = match (writes, reads) {
+            (Ok(_), _) => DatabaseState::Up,
+            (Err(_), Ok(_)) => DatabaseState::ReadOnly,
+            (Err(_), Err(_)) => DatabaseState::Down,
+        };
+        self.0.conclude(database, if events.is_ok() { AuditState::Writable } else { AuditState::Closed })
+    }
+
     fn of(&self, look: &Look) -> Vec<Part> {
         let part = |name, works: bool| Part { name, state: if works { PartState::Up } else { PartState::Down } };
         vec![
             part("database", look.database == DatabaseState::Up),
-            part("audit", look.is_audit_writable),
+            part("audit", look.audit == AuditState::Writable),
             part("keys", !self.0.parts.signer.published().is_empty()),
             part("restore", !self.0.is_locked_down()),
         ]
@@ -182,8 +194,9 @@ fn degraded((condition, since_ms): (Condition, i64)) -> Degraded {
 #[async_trait::async_trait]
 impl Control for Running {
     async fn status(&self) -> StatusReport {
-        let look = self.auth().look().await;
-        let parts = Health(self.daemon.auth.clone()).of(&look);
+        let health = Health(self.daemon.auth.clone());
+        let look = health.look().await;
+        let parts = health.of(&look);
         let ready = parts.iter().all(|part| part.state == PartState::Up);
         let readiness = &self.auth().parts.readiness;
         let load = self.auth().parts.hasher.load();

@@ -4,7 +4,11 @@ use crate::{
     admin,
     auth::Flush,
     config::Config,
-    daemon::{Daemon, Ports, StartError, anchor, control::Running, parts},
+    daemon::{
+        Daemon, Ports, StartError, anchor,
+        control::{Health, Running},
+        parts,
+    },
     domain::audit::{Action, EventOutcome},
     http, jobs,
     lifecycle::{self, Inherited, Manager, Probe, Reload, Start},
@@ -165,7 +169,7 @@ async fn follow(daemon: Arc<Daemon>, anchor_file: PathBuf, listen: SocketAddr, m
         }
         // A database that is away is said below, and by the jobs in the log.
         let _ = anchor::check(&daemon.auth, &anchor_file).await;
-        let found = daemon.auth.look().await.conditions.into_iter();
+        let found = Health(daemon.auth.clone()).look().await.conditions.into_iter();
         let found: Vec<String> = found
             .map(|(condition, since_ms)| format!("{} since {}", condition.name(), shared::time::Timestamp(since_ms)))
             .collect();

@@ -128,17 +128,7 @@ enum Place {
 /// [`OpenError`].
 pub async fn open(options: StoreOptions) -> Result<Stores, OpenError> {
     let place = place(&options.url)?;
-    let context = Arc::new(Context {
-        clock: options.clock.clone(),
-        random: options.random.clone(),
-        revocation_keep_ms: options.revocation_keep_ms,
-        acquire_timeout: options.acquire_timeout,
-        statement_timeout: options.statement_timeout,
-        outages: Mutex::new(Outages::default()),
-        lead_ms: Mutex::new(None),
-        failed_ms: AtomicI64::new(i64::MIN),
-        tally: Arc::default(),
-    });
+    let context = context(&options);
     let last_failure = Mutex::new(String::from("no answer"));
     let attempts = async {
         loop {
@@ -161,6 +151,20 @@ pub async fn open(options: StoreOptions) -> Result<Stores, OpenError> {
         }
     };
     Ok(Stores::on(Db::new(backend, context)))
+}
+
+fn context(options: &StoreOptions) -> Arc<Context> {
+    Arc::new(Context {
+        clock: options.clock.clone(),
+        random: options.random.clone(),
+        revocation_keep_ms: options.revocation_keep_ms,
+        acquire_timeout: options.acquire_timeout,
+        statement_timeout: options.statement_timeout,
+        outages: Mutex::new(Outages::default()),
+        lead_ms: Mutex::new(None),
+        failed_ms: AtomicI64::new(i64::MIN),
+        tally: Arc::default(),
+    })
 }
 
 fn place(url: &str) -> Result<Place, OpenError> {
@@ -274,4 +278,47 @@ async fn open_postgres(
         .connect_with(bounded)
         .await?;
     Ok(pool)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::clock::{OsRandom, SystemClock},
+        store::{db::Conn, dialect::on_tx},
+    };
+
+    async fn pragma(db: &Db, name: &'static str) -> String {
+        let value: Result<String, crate::domain::store_error::StoreError> = async {
+            on_tx!(db, |tx| {
+                let Conn::Sqlite(conn) = &mut tx.conn else { panic!("SQLite") };
+                let text = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
+                Ok(sqlx::query_scalar(sqlx::AssertSqlSafe(text)).fetch_one(&mut **conn).await.unwrap())
+            })
+        }
+        .await;
+        value.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_file_is_written_so_that_a_commit_outlasts_a_loss_of_power() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = StoreOptions {
+            url: String::new(),
+            max_connections: 1,
+            acquire_timeout: Duration::from_secs(1),
+            statement_timeout: Duration::from_secs(2),
+            start_timeout: Duration::from_secs(2),
+            revocation_keep_ms: 1,
+            clock: Arc::new(SystemClock),
+            random: Arc::new(OsRandom),
+        };
+        let context = context(&options);
+        let place = Place::File(dir.path().join("authd.db"));
+        let Ok(backend) = attempt(&place, &options, &context).await else { panic!("it opens") };
+        let db = Db::new(backend, context);
+        for (name, wanted) in [("synchronous", "2"), ("journal_mode", "wal"), ("foreign_keys", "1")] {
+            assert_eq!(pragma(&db, name).await, wanted, "{name}");
+        }
+    }
 }

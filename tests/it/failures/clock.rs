@@ -64,6 +64,7 @@ on_both! {
         }
         client.verify(&ada.access).await.assert_status(200);
         client.refresh(&ada).await;
+        app.turn_jobs().await;
         let steps = recorded(&app, "clock.stepped").await;
         assert_eq!(steps.len(), 8, "one for each way there and back: {steps:?}");
         let detail = |number: usize| steps[number].detail.iter().find(|(name, _)| name == "seconds").unwrap().1.clone();
@@ -99,5 +100,17 @@ on_both! {
         assert!(published["keys"].as_array().unwrap().iter().any(|key| key["kid"] == kid), "{published}");
         app.clock.step_secs(-10 * YEAR);
         client.refresh(&bob).await;
+    }
+}
+
+on_both! {
+    async fn a_clock_that_stands_still_breaks_nothing(options) {
+        let app = InProcess::start(options).await;
+        app.client().register("ada@example.org").await;
+        app.clock.freeze();
+        for number in 0..3 {
+            app.turn_jobs().await;
+            assert_serves(app.client(), number).await;
+        }
     }
 }

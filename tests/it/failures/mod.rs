@@ -21,7 +21,13 @@ const WALKS: &[(Condition, &[&str])] = &[
             "an_audit_log_that_takes_nothing_closes_changes",
         ],
     ),
-    (Condition::CommitReplyLost, &["a_commit_without_an_answer_is_an_unknown_outcome_that_asking_again_resolves"]),
+    (
+        Condition::CommitReplyLost,
+        &[
+            "a_commit_without_an_answer_is_an_unknown_outcome_that_asking_again_resolves",
+            "what_an_operator_changed_without_hearing_of_it_is_done_with_its_event_or_not_at_all",
+        ],
+    ),
     (Condition::HashQueueFull, &["a_full_password_queue_sheds_logins_and_nothing_else"]),
     (Condition::ClockStepped, &["a_clock_that_jumps_erases_nothing_and_breaks_nothing"]),
     (Condition::ReadOnly, &["in_read_only_nothing_changes_and_reading_goes_on"]),

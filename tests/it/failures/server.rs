@@ -2,11 +2,16 @@
 
 use super::flows::People;
 use authd::domain::failure::Condition;
-use shared::admin::{Empty, daemon::Status};
+use serde_json::json;
+use shared::{
+    admin::{Empty, daemon::Status, key, user},
+    error::ErrorCode,
+};
 use tests::{
     daemon::Daemon,
     options::{Database, Options},
     postgres::{Postgres, Writes},
+    proxy::postgres::{Loss, PostgresProxy},
 };
 
 async fn scene() -> (Postgres, Daemon, People) {
@@ -54,4 +59,37 @@ async fn a_read_only_server_is_not_writable() {
     server.set_writes(Writes::Taken).await;
     people.assert_untouched(&daemon, Condition::DatabaseUnwritable).await;
     assert_state(&daemon, "up", 0).await;
+}
+
+/// Id of the key that signs, as the database has it.
+async fn active(daemon: &Daemon) -> String {
+    let keys = daemon.admin().call::<key::List>(&Empty {}).await.items;
+    keys.iter().find(|key| key.state == key::State::Active).expect("a key signs").id.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_operator_changed_without_hearing_of_it_is_done_with_its_event_or_not_at_all() {
+    let url = Postgres::shared().await.create_database().await;
+    let storage = PostgresProxy::in_front_of(&url).await;
+    let daemon = Daemon::start(Options::on(Database::Postgres(storage.url()))).await;
+    let (client, admin) = (daemon.client(), daemon.admin());
+    let ada = client.register("ada@example.org").await;
+    client.register("bob@example.org").await;
+    for loss in [Loss::Request, Loss::ReplyAfter(0)] {
+        let happens = usize::from(loss != Loss::Request);
+        let before = active(&daemon).await;
+        storage.lose("SET disabled_ms = COALESCE", loss);
+        let answer = admin.post("/v1/user/disable", &json!({ "user": "bob@example.org" }).to_string()).await;
+        assert_eq!((answer.status, answer.code().as_str()), (503, ErrorCode::StorageUnavailable.as_str()), "{answer}");
+        let bob = admin.call::<user::Show>(&user::ShowRequest { user: "bob@example.org".to_owned() }).await;
+        assert_eq!(bob.state == user::State::Disabled, happens == 1, "{bob:?}");
+        assert_eq!(admin.events("user.disabled").await.len(), happens);
+        storage.lose("SET state = 'active'", loss);
+        let answer = admin.post("/v1/key/rotate", &json!({ "force": true }).to_string()).await;
+        assert_eq!((answer.status, answer.code().as_str()), (503, ErrorCode::StorageUnavailable.as_str()), "{answer}");
+        assert_eq!(active(&daemon).await != before, happens == 1);
+        client.verify(&ada.access).await.assert_status(200);
+    }
+    assert_eq!(storage.lost(), 4);
+    client.refresh(&ada).await;
 }

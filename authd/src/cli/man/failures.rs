@@ -1,6 +1,6 @@
 //! authd-failures(7): the failure table as a manual.
 
-use super::escape;
+use super::escape as escaped;
 use crate::domain::failure::{Behaviour, Condition, Flow, cell};
 use std::fmt::Write as _;
 
@@ -26,6 +26,14 @@ pub fn failures_page() -> String {
         page += &section(condition);
     }
     page + TAIL
+}
+
+/// Text for roff; what stands in backticks is bold.
+fn escape(text: &str) -> String {
+    let parts = escaped(text);
+    let bold =
+        |(number, part): (usize, &str)| if number % 2 == 1 { format!("\\fB{part}\\fR") } else { part.to_owned() };
+    parts.split('`').enumerate().map(bold).collect()
 }
 
 /// The whole table in letters.

@@ -44,7 +44,7 @@ pub(super) const MATRIX: &[(Flow, Condition, Behaviour, &str)] = &[
         Refresh,
         CommitReplyLost,
         Unaffected,
-        "The first answer is 503. The same token, tried again, gives the successor that the lost answer carried.",
+        "The first answer is 503. The same token, tried again within session.grace, gives what the lost answer carried.",
     ),
     (
         Refresh,

@@ -98,10 +98,10 @@ impl Condition {
                 "The clock of the database or of this machine moved by more than an hour against the time that has \
                  passed since the daemon started: a wrong clock, a corrected one, or a machine that was suspended."
             }
-            Self::ReadOnly => "An operator has ordered it: authctl mode set read-only.",
-            Self::NoLogin => "An operator has ordered it: authctl mode set no-login.",
+            Self::ReadOnly => "An operator has ordered it: `authctl mode set read-only`.",
+            Self::NoLogin => "An operator has ordered it: `authctl mode set no-login`.",
             Self::Lockdown => {
-                "An operator has ordered it (authctl mode set lockdown), or the database is older than what this \
+                "An operator has ordered it (`authctl mode set lockdown`), or the database is older than what this \
                  instance has seen before: it was restored from a backup."
             }
         }
@@ -112,30 +112,38 @@ impl Condition {
     pub fn signs(self) -> &'static str {
         match self {
             Self::DatabaseAway => {
-                "Clients get 503 STORAGE_UNAVAILABLE. GET /health/ready is 503; authctl status exits with 3 and shows \
-                 the database as down; systemctl status says since when. The log has a warning for each refused request."
+                "Clients get 503 `STORAGE_UNAVAILABLE`, or `OVERLOADED` where a database that hangs has used up the time \
+                 of a request. GET /health/ready is 503; `authctl status` exits with 3 and shows the database as down; \
+                 `systemctl status authd` says since when. The daemon's log has a warning for each refused request. The \
+                 audit log is in the database and has nothing of this time but what is written later."
             }
             Self::DatabaseUnwritable => {
-                "Changes get 503 STORAGE_UNAVAILABLE, reads work. GET /health/ready is 503; authctl status exits with \
-                 3 and shows the database as read_only."
+                "Changes get 503 `STORAGE_UNAVAILABLE`, reads work. GET /health/ready is 503; `authctl status` exits \
+                 with 3 and shows the database as read_only, or lists it as degraded when only the audit log takes \
+                 nothing."
             }
             Self::CommitReplyLost => {
-                "One 503 STORAGE_UNAVAILABLE; the log names an unknown outcome. Nothing stays degraded."
+                "One 503 `STORAGE_UNAVAILABLE`; the daemon's log names an unknown outcome. Nothing stays degraded."
             }
-            Self::RedisAway => "authctl status shows redis as down. The daemon stays ready.",
+            Self::RedisAway => "`authctl status` shows redis as down. The daemon stays ready.",
             Self::HashQueueFull => {
-                "Logins get 503 OVERLOADED with Retry-After: 1. authctl status shows how many passwords wait. The \
+                "Logins get 503 `OVERLOADED` with Retry-After: 1. `authctl status` shows how many passwords wait. The \
                  daemon stays ready."
             }
-            Self::ClockStepped => "The event clock.stepped, with how far; authctl status lists the clock as degraded.",
-            Self::ReadOnly => "Changes get 503 READ_ONLY with Retry-After. The event mode.changed says who ordered it.",
+            Self::ClockStepped => {
+                "The event `clock.stepped` with the seconds it is off, 0 when it is back; `authctl status` lists the clock as \
+                 degraded."
+            }
+            Self::ReadOnly => {
+                "Changes get 503 `READ_ONLY` with Retry-After. The event `mode.changed` says who ordered it."
+            }
             Self::NoLogin => {
-                "Registration and login get 503 READ_ONLY with Retry-After. The event mode.changed says who ordered it."
+                "Registration and login get 503 `READ_ONLY` with Retry-After. The event `mode.changed` says who ordered it."
             }
             Self::Lockdown => {
-                "Everything but /health, /health/ready and /api/openapi.json gets 503 STORAGE_UNAVAILABLE. The event \
-                 mode.changed says who ordered it; after a restore GET /health/ready is 503 and authctl status names \
-                 the command to run."
+                "The public API answers 503 `STORAGE_UNAVAILABLE` to everything but GET /health, /health/ready and \
+                 /api/openapi.json; the admin sockets go on. The event `mode.changed` says who ordered it. After a \
+                 restore GET /health/ready is 503 and `authctl status` names the command to run."
             }
         }
     }
@@ -155,18 +163,18 @@ impl Condition {
             Self::CommitReplyLost => "Nothing. If it happens often, look at the network to the database.",
             Self::RedisAway => "Bring it back when convenient: losing it loses no fact.",
             Self::HashQueueFull => {
-                "Look at authctl limit list and tighten login.ip or login.net for a while (authctl limit set \
-                 --for 1h), or give the machine more processors."
+                "Look at the limits (`authctl limit list`) and tighten login.ip or login.net for a while \
+                 (`authctl limit set login.net 60/min --for 1h`), or give the machine more processors."
             }
             Self::ClockStepped => {
                 "Set the clock right. Until it agrees again nothing that has expired is erased and no key is rotated, so that \
                  a clock that was ahead cannot bring ended sessions back. If the new time is the right one, restart the daemon: \
                  that accepts it."
             }
-            Self::ReadOnly | Self::NoLogin => "authctl mode set normal; with --for it ends by itself.",
+            Self::ReadOnly | Self::NoLogin => "`authctl mode set normal`; with `--for` it ends by itself.",
             Self::Lockdown => {
-                "authctl mode set normal. After a restore that is not enough: make sure which database this is, then \
-                 end every session that was opened before with authctl session epoch-bump --accept-restore."
+                "`authctl mode set normal`. After a restore that is not enough: make sure which database this is, then \
+                 end every session that was opened before with `authctl session epoch-bump --accept-restore`."
             }
         }
     }
@@ -193,7 +201,7 @@ impl Behaviour {
             }
             Self::Degraded => "Served, with less than usual.",
             Self::Open => "Served from memory, because refusing would do more harm.",
-            Self::Unaffected => "Served as always.",
+            Self::Unaffected => "Served as always; where the outcome of a request is unknown, its repeat tells.",
         }
     }
 }
