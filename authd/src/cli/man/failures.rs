@@ -15,7 +15,7 @@ pub fn failures_page() -> String {
     let mut page = format!(".TH AUTHD\\-FAILURES 7 \"\" \"authd {version}\" \"authd\"\n.nh\n.nr HY 0\n.ad l\n{HEAD}");
     page += ".SH \"WHAT A FLOW CAN DO\"\n";
     for behaviour in BEHAVIOURS {
-        let _ = write!(page, ".TP\n.B {}\n{}\n", behaviour.name(), escape(behaviour.meaning()));
+        let _ = write!(page, ".TP\n.B {}\n{}\n", behaviour.name(), prose(behaviour.meaning()));
     }
     page += ".SH FLOWS\n";
     for flow in Flow::ALL {
@@ -34,6 +34,11 @@ fn escape(text: &str) -> String {
     let bold =
         |(number, part): (usize, &str)| if number % 2 == 1 { format!("\\fB{part}\\fR") } else { part.to_owned() };
     parts.split('`').enumerate().map(bold).collect()
+}
+
+/// The same, a line for each sentence.
+fn prose(text: &str) -> String {
+    escape(text).replace(". ", ".\n")
 }
 
 /// The whole table in letters.
@@ -66,9 +71,9 @@ fn letter(behaviour: Behaviour) -> char {
 
 /// One condition: how it comes to be, what is seen, what to do, and what each flow does that notices it.
 fn section(condition: Condition) -> String {
-    let mut text = format!(".SH \"{}\"\n{}\n", escape(&condition.name().to_uppercase()), escape(condition.cause()));
+    let mut text = format!(".SH \"{}\"\n{}\n", escape(&condition.name().to_uppercase()), prose(condition.cause()));
     for (title, told) in [("What you see", condition.signs()), ("What to do", condition.remedy())] {
-        let _ = write!(text, ".SS {title}\n{}\n", escape(told));
+        let _ = write!(text, ".SS {title}\n{}\n", prose(told));
     }
     text += ".SS What each flow does\n";
     let mut quiet = Vec::new();
@@ -79,7 +84,7 @@ fn section(condition: Condition) -> String {
             continue;
         }
         let (flow, word) = (escape(flow.name()), cell.behaviour.name());
-        let _ = write!(text, ".TP\n.BR \"{flow}\" \": {word}\"\n{}\n", escape(cell.effect));
+        let _ = write!(text, ".TP\n.BR \"{flow}\" \": {word}\"\n{}\n", prose(cell.effect));
     }
     if !quiet.is_empty() {
         let _ = write!(text, ".PP\nUnaffected: {}.\n", escape(&quiet.join(", ")));
@@ -98,7 +103,7 @@ mod tests {
             let text = section(condition);
             assert!(page.contains(&text), "{condition:?}");
             for flow in Flow::ALL {
-                let effect = escape(cell(flow, condition).effect);
+                let effect = prose(cell(flow, condition).effect);
                 assert!(text.contains(&effect) && text.contains(&escape(flow.name())), "{flow:?} under {condition:?}");
             }
         }
