@@ -139,6 +139,8 @@ pub enum Command {
     /// Read the audit log
     #[command(subcommand, alias = "audits")]
     Audit(cmd::audit::Command),
+    /// Show what is worth a notification, such as replays, locked accounts or a lost database; with -f what is to come
+    Events,
     /// Show and check the configuration
     #[command(subcommand, alias = "configs")]
     Config(cmd::config::Command),
@@ -180,6 +182,7 @@ impl Command {
             Self::Session(command) => command.uses(),
             Self::User(command) => command.uses(),
             Self::Audit(command) => command.uses(),
+            Self::Events => Uses::Stream,
             Self::Key(_)
             | Self::Limit(_)
             | Self::Mode(_)

@@ -5,6 +5,7 @@ pub mod api;
 pub mod audit;
 pub mod completion;
 pub mod config;
+mod events;
 pub mod key;
 pub mod limit;
 pub mod mode;
@@ -33,6 +34,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Erro
         Command::Ban(command) => address::run(context, address::Kind::Ban, command).await,
         Command::Allow(command) => address::run(context, address::Kind::Allow, command).await,
         Command::Audit(command) => audit::run(context, command).await,
+        Command::Events => events::run(context).await,
         Command::Config(command) => config::run(context, command).await,
         Command::Reload { wait } => reload::run(context, wait).await,
         Command::Api(call) => api::run(context, call).await,

@@ -145,6 +145,7 @@ impl Daemon {
     /// What requests find in memory: live settings, keys, ended sessions.
     async fn load(&self) -> Result<(), StoreError> {
         self.auth.poll_settings().await?;
+        self.auth.skip_news().await?;
         self.auth.beat(&self.instance).await?;
         self.auth.poll_revocations().await
     }

@@ -1,6 +1,8 @@
 //! Structured logs on standard error: JSON lines, lines for people, or the journal's own fields.
 //!
-//! Fields of the journal are named like event fields in capitals: `session_id` becomes `AUTHD_SESSION_ID`.
+//! Fields of the journal are named like event fields in capitals: `session_id` becomes `AUTHD_SESSION_ID`. Notable events
+//! come twice, because the journal's entry has a `MESSAGE_ID` of its own: under the target `authd::journal` with the names
+//! that the journal takes as they are, under `authd::notable` for everybody else.
 //! Values from outside cannot start a line of their own or move a terminal's cursor.
 
 mod line;
@@ -11,11 +13,11 @@ use std::{
     collections::BTreeMap,
     io::{self, IsTerminal},
 };
-use tracing::{Subscriber, level_filters::LevelFilter};
+use tracing::{Metadata, Subscriber, level_filters::LevelFilter};
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::{
     Layer, Registry,
-    filter::Targets,
+    filter::{Targets, filter_fn},
     fmt::{MakeWriter, format::JsonFields, layer},
     layer::SubscriberExt,
     reload,
@@ -55,8 +57,8 @@ pub fn init(format: LogFormat, level: LogLevel, environment: &BTreeMap<String, S
     let registry = Registry::default().with(filter);
     let output = match resolve(format, environment) {
         LogFormat::Journald => journal(format)?,
-        LogFormat::Json => lines(io::stderr, Form::Json, NO_COLOURS).boxed(),
-        LogFormat::Auto | LogFormat::Pretty => lines(io::stderr, Form::Pretty, colours(environment)).boxed(),
+        LogFormat::Json => lines(io::stderr, Form::Json, NO_COLOURS),
+        LogFormat::Auto | LogFormat::Pretty => lines(io::stderr, Form::Pretty, colours(environment)),
     };
     registry.with(output).try_init().map_err(|_| LogError::Twice)?;
     Ok(LogHandle(handle))
@@ -84,16 +86,27 @@ fn journal<S>(asked: LogFormat) -> Result<Output<S>, LogError>
 where
     S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
 {
-    match tracing_journald::layer() {
-        // `journalctl AUTHD_USER_ID=…` works.
-        Ok(journal) => {
-            let journal = journal.with_field_prefix(Some("AUTHD".to_owned())).with_priority_mappings(PRIORITIES);
-            Ok(journal.with_syslog_identifier("authd".to_owned()).boxed())
+    match tracing_journald::layer().and_then(|lines| Ok((lines, tracing_journald::layer()?))) {
+        Ok((lines, notable)) => {
+            let set_up = |layer: tracing_journald::Layer| {
+                layer.with_priority_mappings(PRIORITIES).with_syslog_identifier("authd".to_owned())
+            };
+            // `journalctl AUTHD_USER_ID=…` works.
+            let lines = set_up(lines.with_field_prefix(Some("AUTHD".to_owned())));
+            let notable = set_up(notable.with_field_prefix(None));
+            let is_line = |meta: &Metadata<'_>| ![NOTABLE, FOR_THE_JOURNAL].contains(&meta.target());
+            let is_notable = |meta: &Metadata<'_>| meta.target() == FOR_THE_JOURNAL;
+            Ok(lines.with_filter(filter_fn(is_line)).and_then(notable.with_filter(filter_fn(is_notable))).boxed())
         }
         Err(error) if asked == LogFormat::Journald => Err(LogError::Journal(error)),
-        Err(_) => Ok(lines(io::stderr, Form::Json, NO_COLOURS).boxed()),
+        Err(_) => Ok(lines(io::stderr, Form::Json, NO_COLOURS)),
     }
 }
+
+/// Target of notable events as lines have them.
+const NOTABLE: &str = "authd::notable";
+/// Target of the same with the names of the journal.
+const FOR_THE_JOURNAL: &str = "authd::journal";
 
 /// The same words as in syslog(3); by default an INFO would be a notice.
 const PRIORITIES: PriorityMappings = PriorityMappings {
@@ -111,13 +124,14 @@ fn colours(environment: &BTreeMap<String, String>) -> bool {
     io::stderr().is_terminal() && environment.get("NO_COLOR").is_none_or(String::is_empty)
 }
 
-fn lines<S, W>(to: W, form: Form, colours: bool) -> impl Layer<S> + Send + Sync
+fn lines<S, W>(to: W, form: Form, colours: bool) -> Output<S>
 where
     S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     // Fields of spans are kept as JSON, whatever the lines look like.
-    layer().fmt_fields(JsonFields::new()).event_format(form).with_ansi(colours).with_writer(to)
+    let lines = layer().fmt_fields(JsonFields::new()).event_format(form).with_ansi(colours).with_writer(to);
+    lines.with_filter(filter_fn(|meta| meta.target() != FOR_THE_JOURNAL)).boxed()
 }
 
 /// Our own events at this level; libraries speak up when something is wrong, or when everything is asked for.

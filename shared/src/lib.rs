@@ -7,6 +7,7 @@ pub mod admin;
 pub mod error;
 pub mod id;
 pub mod mode;
+pub mod notable;
 pub mod print;
 pub mod rate;
 pub mod time;

@@ -66,9 +66,16 @@ pub struct Filter {
     /// Only in this request
     #[arg(long, value_name = "ID")]
     request_id: Option<String>,
+    #[arg(skip)]
+    notable: Option<bool>,
 }
 
 impl Filter {
+    /// Everything that is worth a notification.
+    pub(super) fn notable() -> Self {
+        Self { notable: Some(true), ..Self::default() }
+    }
+
     /// The request for a part of the list.
     pub(super) fn request(&self, context: &Context<'_>, part: Part) -> ListRequest {
         ListRequest {
@@ -80,6 +87,7 @@ impl Filter {
             since: context.since(),
             until: context.until(),
             request_id: self.request_id.clone(),
+            notable: self.notable,
             limit: part.limit,
             after: part.after,
         }
@@ -143,6 +151,6 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Erro
             let build = |part: Part| ListRequest { limit: part.limit, after: part.after, ..template.clone() };
             context.list::<List, _>("audit.list", build).await
         }
-        Command::Tail(filter) => tail::run(context, &filter).await,
+        Command::Tail(filter) => tail::run(context, &filter, "audit.tail").await,
     }
 }

@@ -1,4 +1,4 @@
-//! `authctl audit tail`: the last events and, with `-f`, those to come, over restarts of the daemon.
+//! `authctl audit tail` and `authctl events`: the last events and, with `-f`, those to come, over restarts of the daemon.
 
 use super::audit::Filter;
 use crate::{
@@ -20,7 +20,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from
 ///
 /// # Errors
 /// What the calls fail with; while following, only what will not pass by itself.
-pub(super) async fn run(context: &mut Context<'_>, filter: &Filter) -> Result<(), Error> {
+pub(super) async fn run(context: &mut Context<'_>, filter: &Filter, schema: &str) -> Result<(), Error> {
     if filter.ip.is_some() && context.flags.follow {
         return Err(Error::usage("--ip cannot be followed", "leave out -f, or filter by --actor or --target"));
     }
@@ -28,7 +28,7 @@ pub(super) async fn run(context: &mut Context<'_>, filter: &Filter) -> Result<()
     if context.flags.print_request {
         return context.print_call::<Tail>(&TailRequest { after });
     }
-    if context.flags.follow { follow(context, filter, after).await } else { last(context, filter, after).await }
+    if context.flags.follow { follow(context, filter, after).await } else { last(context, filter, after, schema).await }
 }
 
 fn read_position(context: &Context<'_>) -> Result<Option<u64>, Error> {
@@ -46,13 +46,13 @@ async fn backlog(context: &mut Context<'_>, filter: &Filter) -> Result<Page<Even
     Ok(page)
 }
 
-async fn last(context: &mut Context<'_>, filter: &Filter, after: Option<u64>) -> Result<(), Error> {
+async fn last(context: &mut Context<'_>, filter: &Filter, after: Option<u64>, schema: &str) -> Result<(), Error> {
     let mut page = backlog(context, filter).await?;
     if let Some(after) = after {
         page.items.retain(|event| event.seq.is_none_or(|seq| seq > after));
     }
     page.next = None;
-    context.output.list("audit.tail", &page)
+    context.output.list(schema, &page)
 }
 
 /// Opens the stream first and reads the backlog up to where it begins: what happens in between is in the stream.

@@ -7,7 +7,7 @@ use super::{
     problem::Denied,
     user::{page_request, shown},
 };
-use crate::domain::audit::{EventFilter, EventOutcome, StoredEvent};
+use crate::domain::audit::{EventFilter, EventOutcome, StoredEvent, Worth};
 use serde_json::{Map, Value};
 use shared::{
     admin::{
@@ -50,6 +50,7 @@ fn filter(request: ListRequest) -> EventFilter {
         since_ms: request.since.map(Timestamp::as_millis),
         until_ms: request.until.map(Timestamp::as_millis),
         request_id: request.request_id,
+        worth: if request.notable == Some(true) { Worth::Notable } else { Worth::Any },
     }
 }
 

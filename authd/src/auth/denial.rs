@@ -67,6 +67,17 @@ pub(super) enum Noted {
     Spooled,
 }
 
+/// Where events without a change are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// In the log.
+    Logged,
+    /// In the spool.
+    Spooled,
+    /// Nowhere: the log is away and the spool is full.
+    NoRoom,
+}
+
 impl From<Noted> for DenialFate {
     fn from(noted: Noted) -> Self {
         match noted {
@@ -217,24 +228,37 @@ impl Auth {
     async fn write_due(&self, due: Vec<Due>) -> Result<Noted, StoreError> {
         let new_id = |at_ms| EventId::new(at_ms, self.id_entropy());
         let events: Vec<Event> = due.iter().flat_map(|due| due.events(new_id)).collect();
+        match self.keep_somewhere(events).await {
+            Ok(Kept::Logged) => Ok(Noted::Written),
+            Ok(Kept::Spooled) => Ok(Noted::Spooled),
+            Ok(Kept::NoRoom) => {
+                let now_ms = self.now_ms();
+                due.into_iter().for_each(|due| self.denials.count(due, now_ms));
+                Ok(Noted::Counted)
+            }
+            Err(fault) => {
+                due.into_iter().for_each(|due| self.denials.give_back(due));
+                Err(fault)
+            }
+        }
+    }
+
+    /// Writes events without a change into the log or, while that is away, into the spool.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the log when the spool does not work either.
+    pub(super) async fn keep_somewhere(&self, events: Vec<Event>) -> Result<Kept, StoreError> {
         let kept = events.iter().map(StoredEvent::from).collect();
         let written = if self.is_storage_away() {
             Err(StoreError::unavailable("storage was away a moment ago"))
         } else {
             self.parts.audit.append(events).await
         };
-        let Err(fault) = written else { return Ok(Noted::Written) };
+        let Err(fault) = written else { return Ok(Kept::Logged) };
         match self.parts.spool.keep(kept).await {
-            Ok(()) => Ok(Noted::Spooled),
-            Err(SpoolFault::Full) => {
-                let now_ms = self.now_ms();
-                due.into_iter().for_each(|due| self.denials.count(due, now_ms));
-                Ok(Noted::Counted)
-            }
-            Err(SpoolFault::Broken(_)) => {
-                due.into_iter().for_each(|due| self.denials.give_back(due));
-                Err(fault)
-            }
+            Ok(()) => Ok(Kept::Spooled),
+            Err(SpoolFault::Full) => Ok(Kept::NoRoom),
+            Err(SpoolFault::Broken(_)) => Err(fault),
         }
     }
 

@@ -12,6 +12,7 @@ mod limit;
 mod login;
 mod logout;
 mod mode;
+mod notable;
 mod operator;
 mod password;
 mod refresh;
@@ -171,6 +172,7 @@ pub struct Auth {
     settings: RwLock<Arc<Settings>>,
     revoked: RevokedSet,
     denials: denial::Denials,
+    news: notable::News,
     tally: Tally,
     password_changes: Mutex<password::RecentChanges>,
     locked_down: AtomicBool,
@@ -191,6 +193,7 @@ impl Auth {
             parts,
             revoked: RevokedSet::default(),
             denials: denial::Denials::default(),
+            news: notable::News::default(),
             tally: Tally::default(),
             password_changes: Mutex::default(),
             locked_down: AtomicBool::new(false),

@@ -10,7 +10,7 @@ pub use failures::failures_page;
 
 const TAIL: &str = include_str!("man/authd.8.roff");
 
-/// What the section about metrics stands before.
+/// What the sections about events and metrics stand before.
 const LIMITS: &str = ".SH \"LIMITS OF THIS VERSION\"\n";
 
 /// What the generator writes before every part, once.
@@ -39,7 +39,22 @@ pub fn man_page() -> io::Result<String> {
         let _ = write!(page, ".TP\n.B {name}\n{about}.\n");
     }
     let (before, after) = TAIL.split_once(LIMITS).unwrap_or((TAIL, ""));
-    Ok(page + before + &crate::metrics::man_section() + LIMITS + after)
+    Ok(page + before + &events_section() + &crate::metrics::man_section() + LIMITS + after)
+}
+
+/// What there is to hear of, with the ids of the journal.
+fn events_section() -> String {
+    let mut section = String::from(
+        ".SH EVENTS\n\
+         .B \"authctl events \\-f\"\nshows these from the audit log, which is the record: a daemon that is killed may leave \
+         half a second of them\nout of the journal.\nNames and ids stay what they are.\n\
+         .IP\n.EX\n\
+         journalctl \\-u authd \\-\\-catalog AUTHD_EVENT=session.replayed\n.EE\n",
+    );
+    for kind in shared::notable::NOTABLE {
+        let _ = write!(section, ".TP\n.BR {} \" \" {}\n{}.\n", kind.name, kind.message_id, escape(kind.title));
+    }
+    section
 }
 
 fn part(render: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> io::Result<String> {

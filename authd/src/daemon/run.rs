@@ -101,6 +101,9 @@ async fn until_stopped(daemon: &Daemon, config: &Config, tasks: &Tasks) -> Resul
     if let Err(fault) = daemon.auth.seal_events(1_000).await {
         warn!(%fault, "the last events are not sealed yet; the next start does it");
     }
+    if let Err(fault) = jobs::tell_news(&daemon.auth).await {
+        warn!(%fault, "the last events are in the audit alone");
+    }
     if let Err(fault) = check_anchor(daemon, config).await {
         warn!(%fault, "the anchor is a few seconds behind");
     }

@@ -65,6 +65,8 @@ actions! {
     DaemonStarted = "daemon.started",
     DaemonStopped = "daemon.stopped",
     ClockStepped = "clock.stepped",
+    StorageLost = "storage.lost",
+    StorageReturned = "storage.returned",
 }
 
 /// How it ended.
@@ -287,6 +289,18 @@ pub struct EventFilter {
     pub until_ms: Option<i64>,
     /// Request.
     pub request_id: Option<String>,
+    /// Whether any will do.
+    pub worth: Worth,
+}
+
+/// Which events by their worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Worth {
+    /// All.
+    #[default]
+    Any,
+    /// Those of [`shared::notable`].
+    Notable,
 }
 
 /// Keeps events in order. Changes write theirs through the other stores; this is for events without a change.
@@ -306,6 +320,9 @@ pub trait AuditLog: Send + Sync {
 
     /// Sealed events with `seq > after`, in order; at most `limit`.
     async fn after(&self, after: i64, limit: u32) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// Sealed events of [`shared::notable`] with `after < seq <= up_to`, in order.
+    async fn notable(&self, after: i64, up_to: i64) -> Result<Vec<StoredEvent>, StoreError>;
 
     /// The last sealed `seq`, 0 when there is none.
     async fn head(&self) -> Result<i64, StoreError>;

@@ -338,6 +338,9 @@ impl AuditLog for Down {
     async fn after(&self, _: i64, _: u32) -> Result<Vec<StoredEvent>, StoreError> {
         down()
     }
+    async fn notable(&self, _: i64, _: i64) -> Result<Vec<StoredEvent>, StoreError> {
+        down()
+    }
     async fn head(&self) -> Result<i64, StoreError> {
         Ok(0)
     }

@@ -10,7 +10,11 @@
 //! | sweep | 5 s | seals whose grace has ended, outlived revocations |
 //! | costs | 60 s | which costs the stored passwords have, so that refusals do not tell |
 //! | denials | 5 s | refusals that were counted, once their minute is over |
+//! | watch | 500 ms | a database that goes away or comes back |
+//! | news | 500 ms | what operators are told of in the log |
 //! | spool | 1 s | refusals that were kept on disk while storage was away |
+
+mod announce;
 
 use crate::{
     auth::{Auth, Flush},
@@ -76,6 +80,12 @@ pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks) {
         }),
         job("costs", 60_000, auth, |auth| async move { auth.follow_hash_costs().await }),
         job("denials", 5_000, auth, |auth| async move { auth.flush_denials(Flush::Closed).await }),
+        job("watch", 500, auth, |auth| async move {
+            let (event, kept) = auth.watch_storage().await;
+            event.iter().for_each(announce::announce);
+            kept
+        }),
+        job("news", 500, auth, |auth| async move { tell_news(&auth).await }),
         job("spool", 1_000, auth, |auth| async move {
             let merged = auth.merge_spool().await?;
             if merged > 0 {
@@ -87,6 +97,15 @@ pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks) {
     for job in jobs {
         tasks.spawn(job.name, run(job, tasks.stop()));
     }
+}
+
+/// Writes into the log what operators want to hear of at once.
+///
+/// # Errors
+/// [`StoreError`]; it is told the next time.
+pub async fn tell_news(auth: &Auth) -> Result<(), StoreError> {
+    auth.news().await?.iter().for_each(announce::announce);
+    Ok(())
 }
 
 /// Takes turns until told to stop; says when the work begins to fail and when it works again, not every time.

@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{
-        audit::{AuditLog, Event, EventFilter, StoredEvent},
+        audit::{AuditLog, Event, EventFilter, StoredEvent, Worth},
         page::{Page, PageRequest},
         store_error::StoreError,
     },
@@ -15,7 +15,7 @@ use crate::{
         seal,
     },
 };
-use shared::id::EventId;
+use shared::{id::EventId, notable::NOTABLE};
 use sqlx::{Encode, QueryBuilder, Type};
 
 /// At most this many sealed events are read at once.
@@ -108,6 +108,20 @@ impl AuditLog for Audit {
         rows.into_iter().map(EventRow::event).collect()
     }
 
+    async fn notable(&self, after: i64, up_to: i64) -> Result<Vec<StoredEvent>, StoreError> {
+        let rows: Vec<EventRow> = on_read!(self.db, |tx| {
+            on_built!(tx, fetch_all {
+                let mut query = QueryBuilder::new("SELECT seq, ");
+                query.push(crate::store::dialect::EVENT).push(" FROM event WHERE event.seq > ").push_bind(after);
+                query.push(" AND event.seq <= ").push_bind(up_to);
+                push_notable(&mut query);
+                query.push(" ORDER BY event.seq LIMIT ").push_bind(i64::from(MOST));
+                query
+            })
+        })?;
+        rows.into_iter().map(EventRow::event).collect()
+    }
+
     async fn head(&self) -> Result<i64, StoreError> {
         on_read!(self.db, |tx| {
             let (seq,): (i64,) =
@@ -182,4 +196,23 @@ where
     if let Some(until_ms) = filter.until_ms {
         query.push(" AND event.at_ms < ").push_bind(until_ms);
     }
+    if filter.worth == Worth::Notable {
+        push_notable(query);
+    }
+}
+
+fn push_notable<DB>(query: &mut QueryBuilder<DB>)
+where
+    DB: Dialect,
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    query.push(" AND (FALSE");
+    for kind in NOTABLE {
+        query.push(" OR (event.action = ").push_bind(kind.action.to_owned());
+        if let Some(reason) = kind.reason {
+            query.push(" AND event.reason = ").push_bind(reason.to_owned());
+        }
+        query.push(")");
+    }
+    query.push(")");
 }

@@ -3,6 +3,7 @@
 use super::{Access, Call, Page, Shape};
 use crate::{
     id::{EventId, SessionId, UserId},
+    notable,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -126,6 +127,8 @@ pub struct ListRequest {
     pub until: Option<Timestamp>,
     /// In this request.
     pub request_id: Option<String>,
+    /// `true`: only what is worth a notification ([`crate::notable`]).
+    pub notable: Option<bool>,
     /// Most items in the answer; see [`super::page_size`].
     pub limit: Option<u32>,
     /// Cursor of an earlier answer.
@@ -142,6 +145,7 @@ impl ListRequest {
             && self.outcome.is_none_or(|outcome| event.outcome == outcome)
             && self.since.is_none_or(|since| event.at >= since)
             && self.until.is_none_or(|until| event.at < until)
+            && (self.notable != Some(true) || notable::of(&event.action, event.reason.as_deref()).is_some())
             && self.request_id.as_ref().is_none_or(|id| event.request_id.as_ref() == Some(id))
     }
 }
