@@ -38,9 +38,15 @@ impl Follower {
         Self { lines, _child: child }
     }
 
+    /// The next event but those of keys, which a new installation makes at its own pace.
     async fn next(&mut self) -> serde_json::Value {
-        let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await.expect("an event in time");
-        serde_json::from_str(&line.unwrap().expect("the stream goes on")).unwrap()
+        loop {
+            let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await.expect("an event in time");
+            let event: serde_json::Value = serde_json::from_str(&line.unwrap().expect("the stream goes on")).unwrap();
+            if event["action"].as_str().is_some_and(|action| !action.starts_with("key.")) {
+                return event;
+            }
+        }
     }
 
     /// Actions up to and with this one.
