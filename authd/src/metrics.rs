@@ -135,7 +135,6 @@ fn labelled(metric: &Metric, values: &[&str]) -> Vec<LabelPair> {
     metric.labels.iter().zip(values).map(pair).collect()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts beyond 2^53 are of no use to anybody")]
 fn sample(metric: &Metric, labels: &[&str], value: u64) -> proto::Metric {
     let mut sample = proto::Metric::from_label(labelled(metric, labels));
     if metric.kind == MetricKind::Counter {
@@ -150,7 +149,6 @@ fn sample(metric: &Metric, labels: &[&str], value: u64) -> proto::Metric {
     sample
 }
 
-#[expect(clippy::cast_precision_loss, reason = "microseconds beyond 2^53 are 285 years")]
 fn histogram(seen: &TimesSeen) -> proto::Histogram {
     let seconds = |us: u64| us as f64 / 1e6;
     let buckets = BOUNDS_US.iter().zip(&seen.at_most).map(|(bound_us, count)| {

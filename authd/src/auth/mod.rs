@@ -22,6 +22,7 @@ mod reset;
 mod restore;
 mod revoked;
 mod session;
+mod spool;
 mod tally;
 mod user;
 

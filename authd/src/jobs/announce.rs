@@ -22,7 +22,7 @@ pub(super) fn announce(event: &StoredEvent) {
     let (session_id, user_id, actor_uid) = (session(event), user(event), event.actor_uid);
     let (request_id, client_ip) = (event.request_id.as_deref(), event.network.as_deref());
     let target = event.target_id.as_deref();
-    macro_rules! write {
+    macro_rules! entries {
         ($level:ident) => {
             tracing::$level!(
                 target: "authd::notable", event = name, session_id, user_id, request_id, client_ip, actor_uid,
@@ -37,10 +37,10 @@ pub(super) fn announce(event: &StoredEvent) {
     }
     match kind.severity {
         Severity::Notice => {
-            write!(info);
+            entries!(info);
         }
         Severity::Warning => {
-            write!(warn);
+            entries!(warn);
         }
     }
 }

@@ -102,7 +102,7 @@ async fn a_daemon_killed_while_storage_is_away_loses_no_refusal_that_it_had_answ
     // What a crash may leave behind a line that was acknowledged.
     let spool = scene.daemon.data_dir().join("denials.spool");
     let mut bytes = std::fs::read(&spool).unwrap();
-    bytes.extend_from_slice(&bytes[..30].to_vec());
+    bytes.extend_from_within(..30);
     std::fs::write(&spool, bytes).unwrap();
 
     scene.server.start_again();
