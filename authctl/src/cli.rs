@@ -105,7 +105,7 @@ pub struct Global {
     pub ticket: Option<String>,
 }
 
-fn parse_percent(text: &str) -> Result<u32, String> {
+pub(crate) fn parse_percent(text: &str) -> Result<u32, String> {
     let number = text.strip_suffix('%').unwrap_or(text);
     number.parse().ok().filter(|percent| *percent <= 100).ok_or_else(|| "not a percentage like 5%".to_owned())
 }
@@ -241,6 +241,7 @@ mod tests {
         assert!(matches!(parse(&["users", "ls"]).unwrap().command, Command::User(_)));
         assert!(matches!(parse(&["keys", "ls"]).unwrap().command, Command::Key(_)));
         assert!(matches!(parse(&["limits", "ls"]).unwrap().command, Command::Limit(_)));
+        assert!(matches!(parse(&["bans", "ls"]).unwrap().command, Command::Ban(_)));
     }
 
     #[test]
@@ -278,6 +279,7 @@ mod tests {
         ] {
             assert!(parse(args).is_ok(), "{args:?}");
         }
+        assert!(parse(&["limit", "test", "login.net", "60/min", "--burst", "30", "--replay", "24h"]).is_ok());
         assert!(parse(&["limit", "set", "login.ip", "30 per minute"]).is_err());
     }
 

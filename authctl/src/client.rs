@@ -16,12 +16,19 @@ use shared::{
     admin::{Access, Call, CallInfo, SECRET_FIELDS},
     time::Span,
 };
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 use stream::Lines;
-use tokio::{net::UnixStream, task::JoinSet, time::timeout};
+use tokio::{
+    net::UnixStream,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 /// Largest answer that is read into memory, in bytes.
 const ANSWER_LIMIT: usize = 64 << 20;
+
+/// Pause after too many calls.
+const TOO_MANY_PAUSE: Duration = Duration::from_millis(500);
 
 /// Speaks to one daemon.
 #[derive(Debug, Clone)]
@@ -62,8 +69,14 @@ impl Client {
     /// As [`Self::call`], but the answer is not read.
     pub async fn raw(&self, path: &str, access: Access, body: Vec<u8>) -> Result<Vec<u8>, Error> {
         let whole = async {
-            let exchange = self.exchange(path, access, body).await?;
-            read_body(exchange.answer.into_body()).await
+            loop {
+                match self.exchange(path, access, body.clone()).await {
+                    Ok(exchange) => return read_body(exchange.answer.into_body()).await,
+                    // Refused before it was looked at, so it can be sent again: a long list asks often.
+                    Err(Error::Refused(refusal)) if refusal.status == 429 => sleep(TOO_MANY_PAUSE).await,
+                    Err(error) => return Err(error),
+                }
+            }
         };
         timeout(self.timeout.0, whole).await.map_err(|_| Error::Timeout(self.timeout))?
     }

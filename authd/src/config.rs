@@ -31,7 +31,7 @@ mod tests;
 
 pub use describe::{Described, describe, schema};
 pub use key::{Effect, Key};
-pub use limits::{CountLimit, LadderLimit, Limits, POLICIES, RateLimit};
+pub use limits::{CountLimit, LadderLimit, Limits, POLICIES, RateLimit, ShareLimit, SpreadLimit};
 pub use man::man_page;
 pub use places::{DatabasePlace, KekPlace, Places};
 pub use problem::{Origin, Problem, Problems, closest, printable};

@@ -127,6 +127,8 @@ pub const CALLS: &[CallInfo] = &[
     CallInfo::of::<limit::Reset>(),
     CallInfo::of::<mode::Show>(),
     CallInfo::of::<mode::Set>(),
+    CallInfo::of::<limit::Top>(),
+    CallInfo::of::<limit::Test>(),
     CallInfo::of::<address::BanList>(),
     CallInfo::of::<address::BanAdd>(),
     CallInfo::of::<address::BanRemove>(),

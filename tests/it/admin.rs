@@ -283,7 +283,7 @@ async fn authctl_speaks_json_lists_and_exit_codes() {
     assert_eq!(ctl.run(&["session", "explode"]).await.code, Some(2));
     let limits = ctl.run(&["limit", "set", "login.ip", "10/min", "--burst", "5"]).await;
     assert_eq!(limits.code, Some(0), "{limits:?}");
-    let shown = daemon.admin().call::<limit::Show>(&limit::ShowRequest { policy: "login.ip".into() }).await;
+    let shown = daemon.admin().call::<limit::Show>(&limit::ShowRequest { policy: "login.ip".into() }).await.limit;
     assert_eq!((shown.rate.map(|rate| rate.to_string()), shown.burst), (Some("10/min".into()), Some(5)));
 }
 

@@ -146,7 +146,7 @@ async fn a_live_limit_reaches_the_other_instance_within_a_second_and_outlives_re
     let show = limit::ShowRequest { policy: "login.ip".into() };
     until(Duration::from_millis(1_500), "the other instance knows the limit", || async {
         let shown = other.admin().call::<limit::Show>(&show).await;
-        (shown.burst == Some(1)).then_some(())
+        (shown.limit.burst == Some(1)).then_some(())
     })
     .await;
     let wrong = |email: &'static str| {
@@ -160,7 +160,7 @@ async fn a_live_limit_reaches_the_other_instance_within_a_second_and_outlives_re
     .await;
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     daemon.restart().await;
-    assert_eq!(daemon.admin().call::<limit::Show>(&show).await.burst, Some(1));
+    assert_eq!(daemon.admin().call::<limit::Show>(&show).await.limit.burst, Some(1));
     let client = daemon.client();
     client.try_login("nobody@example.org", "not-the-velvet-one-55").await;
     let second = client.try_login("nobody@example.org", "not-the-velvet-one-55").await;

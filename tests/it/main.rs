@@ -38,6 +38,7 @@ mod http;
 mod imports;
 mod lifecycle;
 mod lifecycle_systemd;
+mod limits;
 mod login;
 mod man;
 mod outage;

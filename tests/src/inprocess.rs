@@ -73,6 +73,7 @@ impl InProcess {
         let auth = &self.daemon.auth;
         auth.poll_settings().await.expect("settings");
         auth.poll_revocations().await.expect("revocations");
+        auth.poll_alarms().await.expect("alarms");
         auth.beat(&self.daemon.instance).await.expect("keys");
         auth.seal_events(1_000).await.expect("seal");
         auth.sweep(1_000).await.expect("sweep");

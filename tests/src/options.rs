@@ -32,6 +32,21 @@ rate = "off"
 
 [limit."refresh.session"]
 rate = "off"
+
+[limit."login.spray"]
+count = 0
+
+[limit."login.spray_net"]
+count = 0
+
+[limit."login.global"]
+percent = 100
+
+[limit."register.global"]
+rate = "off"
+
+[limit."admin.uid"]
+rate = "off"
 "#;
 
 /// Which database a daemon works on.

@@ -1,5 +1,10 @@
 //! `authctl limit`
 
+mod limited;
+mod trial;
+
+pub use trial::Candidate;
+
 use crate::{
     context::{Context, Intent},
     error::Error,
@@ -15,7 +20,7 @@ use clap::{Args, Subcommand};
 use shared::{
     admin::{
         Empty,
-        limit::{Changed, Kind, Limit, List, Reset, ResetRequest, Set, SetRequest, Setting, Show, ShowRequest},
+        limit::{Changed, Limit, List, Reset, ResetRequest, Set, SetRequest, Setting, Show, ShowRequest},
     },
     rate::Rate,
     time::Span,
@@ -27,13 +32,17 @@ pub enum Command {
     /// List every policy with its live value
     #[command(alias = "ls")]
     List,
-    /// Show one policy
+    /// Show one policy, and who is at its limit now on the instance that answers
     Show {
         /// Name of the policy, like login.ip
         policy: String,
     },
     /// Change a policy, for good or for a time
     Set(Values),
+    /// Show whom the instance that answers refused most in the last ten minutes
+    Top,
+    /// Try a limit on the attempts of the past: how many it would have refused, and how many of those were real logins
+    Test(Candidate),
     /// Return a policy to its default, or forget one address or account
     Reset {
         /// Name of the policy, like login.ip
@@ -61,7 +70,10 @@ pub struct Values {
     /// Of a ladder: the longest delay
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     max_delay: Option<Span>,
-    /// Return to the default after this time
+    /// Of a share: more than so many in a hundred
+    #[arg(long, value_name = "P%", value_parser = crate::cli::parse_percent)]
+    percent: Option<u32>,
+    /// Return to the value before it after this time
     #[arg(long = "for", value_name = "TIME", value_parser = parse_span)]
     lasting: Option<Span>,
     /// Only count, and refuse nothing
@@ -78,6 +90,7 @@ impl Row for Limit {
             room: Room::Keep,
             cell: |limit, _| if limit.shadow { "yes" } else { NOTHING }.to_owned(),
         },
+        Column { name: "REFUSED", room: Room::Keep, cell: |limit, _| refused(limit.refused, limit.would_refuse) },
         Column { name: "EXPIRES", room: Room::Optional, cell: |limit, look| look.time_or_nothing(limit.expires_at) },
         Column { name: "DEFAULT", room: Room::Optional, cell: |limit, _| setting(&limit.default) },
         Column { name: "KIND", room: Room::Wide, cell: |limit, _| name(limit.kind) },
@@ -96,11 +109,27 @@ fn value(limit: &Limit) -> String {
         burst: limit.burst,
         first_delay: limit.first_delay,
         max_delay: limit.max_delay,
+        percent: limit.percent,
+        window: limit.window,
+        lock: limit.lock,
     })
+}
+
+/// `12`, and with those that a policy in shadow let through: `12 (+340 let through)`.
+fn refused(refused: u64, let_through: u64) -> String {
+    if let_through == 0 { refused.to_string() } else { format!("{refused} (+{let_through} let through)") }
 }
 
 /// A setting as a person would say it.
 fn setting(setting: &Setting) -> String {
+    let (Some(percent), Some(attempts)) = (setting.percent, setting.burst) else { return setting_of_others(setting) };
+    if setting.rate == Some(Rate::Off) { "off".to_owned() } else { format!("{percent}% of {attempts}") }
+}
+
+fn setting_of_others(setting: &Setting) -> String {
+    if let (Some(count), Some(window), Some(lock)) = (setting.burst, setting.window, setting.lock) {
+        return if count == 0 { "off".to_owned() } else { format!("{count} in {window} then {lock}") };
+    }
     let mut parts = Vec::new();
     parts.extend(setting.rate.map(|rate| rate.to_string()));
     match (setting.burst, parts.is_empty() && setting.first_delay.is_none()) {
@@ -125,9 +154,11 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Erro
     match command {
         Command::List => context.list::<List, _>("limit.list", |_| Empty {}).await,
         Command::Show { policy } => {
-            let Some(limit) = context.call::<Show>(&ShowRequest { policy }).await? else { return Ok(()) };
-            context.output.item("limit.show", &limit)
+            let Some(shown) = context.call::<Show>(&ShowRequest { policy }).await? else { return Ok(()) };
+            limited::show(context, &shown)
         }
+        Command::Top => limited::top(context).await,
+        Command::Test(candidate) => trial::run(context, &candidate).await,
         Command::Set(values) => set(context, &values).await,
         Command::Reset { policy, key } => reset(context, &policy, key).await,
     }
@@ -138,6 +169,7 @@ async fn set(context: &mut Context<'_>, values: &Values) -> Result<(), Error> {
         && values.burst.is_none()
         && values.first_delay.is_none()
         && values.max_delay.is_none()
+        && values.percent.is_none()
         && !values.shadow;
     if says_nothing {
         return Err(Error::usage("there is nothing to set", "add a rate like 30/min, --burst N, or --shadow"));
@@ -148,6 +180,7 @@ async fn set(context: &mut Context<'_>, values: &Values) -> Result<(), Error> {
         burst: values.burst,
         first_delay: values.first_delay,
         max_delay: values.max_delay,
+        percent: values.percent,
         lasting: values.lasting,
         shadow: values.shadow,
         reason: intent.reason,
@@ -185,7 +218,7 @@ fn show_change(context: &mut Context<'_>, schema: &str, changed: &Changed) -> Re
     let until = limit.expires_at.map(|end| format!(", ends {}", context.output.look().time(end))).unwrap_or_default();
     let was = value(&changed.previous);
     let line = format!("{} {verb} {}{shadow}{until} (was {was})", limit.policy, value(limit));
-    if limit.kind == Kind::Rate && limit.rate == Some(Rate::Off) && !context.flags.dry_run {
+    if limit.rate == Some(Rate::Off) && !context.flags.dry_run {
         context.output.warn(format!("{} refuses nothing until it is set again", limit.policy));
     }
     context.output.done(&Done {
@@ -215,5 +248,12 @@ mod tests {
         assert_eq!(setting(&ladder), "burst 5 then 1s to 15m");
         assert_eq!(setting(&count), "85");
         assert_eq!(setting(&Setting::default()), "-");
+        let window = "10m".parse().ok();
+        let spread = Setting { burst: Some(10), window, lock: "15m".parse().ok(), ..Setting::default() };
+        assert_eq!(setting(&spread), "10 in 10m then 15m");
+        assert_eq!(setting(&Setting { burst: Some(0), rate: Some(Rate::Off), ..spread }), "off");
+        let share = Setting { burst: Some(200), percent: Some(60), ..Setting::default() };
+        assert_eq!(setting(&share), "60% of 200");
+        assert_eq!((refused(3, 0).as_str(), refused(0, 4).as_str()), ("3", "0 (+4 let through)"));
     }
 }

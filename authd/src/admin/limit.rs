@@ -9,14 +9,17 @@ use crate::{
     auth::{LimitChange, OperatorRefusal},
     domain::{
         limit::{Policy, PolicyName, PolicyValue},
+        refusals::{self, Sum},
         rotation::Shadow,
     },
 };
 use shared::{
     admin::{
-        Empty, Page,
-        limit::{Changed, Kind, Limit, ResetRequest, SetRequest, Setting, ShowRequest},
+        Empty, MAX_PAGE, Page,
+        limit::{Changed, Kind, Limit, Limited, ResetRequest, SetRequest, Setting, ShowRequest, Shown, TopRequest},
+        page_size,
     },
+    rate::Rate,
     time::{Span, Timestamp},
 };
 use std::{sync::Arc, time::Duration};
@@ -24,20 +27,46 @@ use std::{sync::Arc, time::Duration};
 /// `limit/list`
 pub(super) async fn list(admin: Arc<Admin>, _: Caller, _: Empty) -> Result<Page<Limit>, Denied> {
     let policies = admin.auth.limits();
-    Ok(Page::whole(policies.iter().map(|(name, policy)| limit(*name, policy)).collect()))
+    Ok(Page::whole(policies.iter().map(|(name, policy)| limit(*name, policy, admin.auth.refused(*name))).collect()))
 }
 
 /// `limit/show`
-pub(super) async fn show(admin: Arc<Admin>, _: Caller, request: ShowRequest) -> Result<Limit, Denied> {
-    current(&admin, policy_name(&request.policy)?)
+pub(super) async fn show(admin: Arc<Admin>, _: Caller, request: ShowRequest) -> Result<Shown, Denied> {
+    let name = policy_name(&request.policy)?;
+    let most = usize::try_from(MAX_PAGE).unwrap_or(usize::MAX);
+    let limited = admin.auth.limited(name).into_iter().take(most).map(limited).collect();
+    Ok(Shown { limit: current(&admin, name)?, limited })
 }
 
-fn policy_name(text: &str) -> Result<PolicyName, Denied> {
+/// `limit/top`
+pub(super) async fn top(admin: Arc<Admin>, _: Caller, request: TopRequest) -> Result<Page<Limited>, Denied> {
+    let most = usize::try_from(page_size(request.limit)).unwrap_or(usize::MAX);
+    Ok(Page::whole(admin.auth.most_limited(most).into_iter().map(limited).collect()))
+}
+
+fn limited(one: refusals::Limited) -> Limited {
+    Limited {
+        policy: one.policy.as_str().to_owned(),
+        key: one.key.as_str().replacen("uid ", "uid:", 1),
+        wait: span(one.wait_ms),
+        since: Timestamp(one.since_ms),
+        last: Timestamp(one.last_ms),
+        refused: one.refused,
+        would_refuse: one.would_refuse,
+    }
+}
+
+pub(super) fn policy_name(text: &str) -> Result<PolicyName, Denied> {
     Ok(PolicyName::parse(text).ok_or(OperatorRefusal::NotFound)?)
 }
 
 fn current(admin: &Admin, name: PolicyName) -> Result<Limit, Denied> {
-    Ok(admin.auth.limits().get(name).map(|policy| limit(name, policy)).ok_or(OperatorRefusal::NotFound)?)
+    Ok(admin
+        .auth
+        .limits()
+        .get(name)
+        .map(|policy| limit(name, policy, admin.auth.refused(name)))
+        .ok_or(OperatorRefusal::NotFound)?)
 }
 
 /// `limit/set`
@@ -50,6 +79,7 @@ pub(super) async fn set(admin: Arc<Admin>, by: Caller, request: SetRequest) -> R
         burst: request.burst,
         first_delay: request.first_delay,
         max_delay: request.max_delay,
+        percent: request.percent,
         life: request.lasting,
         shadow: Some(if request.shadow { Shadow::Counted } else { Shadow::Enforced }),
     };
@@ -70,6 +100,7 @@ fn preview(previous: &Limit, request: &SetRequest, now_ms: i64) -> Limit {
         burst: request.burst.or(previous.burst),
         first_delay: request.first_delay.or(previous.first_delay),
         max_delay: request.max_delay.or(previous.max_delay),
+        percent: request.percent.or(previous.percent),
         expires_at: request.lasting.map(|life| Timestamp(end_ms(life))),
         shadow: request.shadow,
         ..previous.clone()
@@ -94,12 +125,13 @@ pub(super) async fn reset(admin: Arc<Admin>, by: Caller, request: ResetRequest) 
 }
 
 fn as_configured(limit: &Limit) -> Limit {
-    let Setting { rate, burst, first_delay, max_delay } = limit.default.clone();
+    let Setting { rate, burst, first_delay, max_delay, percent, .. } = limit.default.clone();
     Limit {
         rate,
         burst,
         first_delay,
         max_delay,
+        percent,
         changed_at: None,
         changed_by: None,
         expires_at: None,
@@ -108,38 +140,61 @@ fn as_configured(limit: &Limit) -> Limit {
     }
 }
 
-fn limit(name: PolicyName, policy: &Policy) -> Limit {
-    let Setting { rate, burst, first_delay, max_delay } = setting(&policy.value);
+fn limit(name: PolicyName, policy: &Policy, sum: Sum) -> Limit {
+    let Setting { rate, burst, first_delay, max_delay, percent, window, lock } = setting(&policy.value);
     Limit {
         policy: name.as_str().to_owned(),
         kind: match policy.value {
             PolicyValue::Rate { .. } => Kind::Rate,
             PolicyValue::Ladder(_) => Kind::Ladder,
             PolicyValue::Count { .. } => Kind::Count,
+            PolicyValue::Spread(_) => Kind::Spread,
+            PolicyValue::Share(_) => Kind::Share,
         },
         rate,
         burst,
         first_delay,
         max_delay,
+        percent,
+        window,
+        lock,
         default: setting(&policy.default),
         changed_at: policy.changed.as_ref().map(|(at_ms, _)| Timestamp(*at_ms)),
         changed_by: policy.changed.as_ref().map(|(_, who)| who.replacen("uid ", "uid:", 1)),
         expires_at: policy.expires_ms.map(Timestamp),
         shadow: policy.shadow == Shadow::Counted,
+        refused: sum.refused,
+        would_refuse: sum.would_refuse,
     }
 }
 
-fn setting(value: &PolicyValue) -> Setting {
-    let span = |ms: i64| Some(Span(Duration::from_millis(u64::try_from(ms).unwrap_or(0))));
+fn span(ms: i64) -> Span {
+    Span(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
+}
+
+pub(super) fn setting(value: &PolicyValue) -> Setting {
     match value {
         PolicyValue::Rate { rate, burst } => Setting { rate: Some(*rate), burst: Some(*burst), ..Setting::default() },
         PolicyValue::Ladder(ladder) => Setting {
-            rate: None,
             burst: Some(ladder.burst),
-            first_delay: span(ladder.first_delay_ms),
-            max_delay: span(ladder.max_delay_ms),
+            first_delay: Some(span(ladder.first_delay_ms)),
+            max_delay: Some(span(ladder.max_delay_ms)),
+            ..Setting::default()
         },
         PolicyValue::Count { max } => Setting { burst: Some(*max), ..Setting::default() },
+        PolicyValue::Spread(spread) => Setting {
+            rate: (spread.most == 0).then_some(Rate::Off),
+            burst: Some(spread.most),
+            window: Some(span(spread.window_ms)),
+            lock: Some(span(spread.lock_ms)),
+            ..Setting::default()
+        },
+        PolicyValue::Share(rule) => Setting {
+            rate: (rule.percent >= 100).then_some(Rate::Off),
+            burst: Some(rule.attempts),
+            percent: Some(rule.percent),
+            ..Setting::default()
+        },
     }
 }
 
@@ -157,7 +212,7 @@ mod tests {
             changed: Some((7, "uid 0".to_owned())),
             expires_ms: Some(9),
         };
-        limit(PolicyName::LoginIp, &policy)
+        limit(PolicyName::LoginIp, &policy, Sum { refused: 3, would_refuse: 4 })
     }
 
     #[test]
@@ -167,6 +222,7 @@ mod tests {
         assert_eq!(limit.default.rate.unwrap().to_string(), "30/min");
         assert_eq!(limit.changed_by.as_deref(), Some("uid:0"));
         assert!(limit.shadow);
+        assert_eq!((limit.refused, limit.would_refuse), (3, 4));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod groups;
 mod guard;
 mod key;
 mod limit;
+mod limit_test;
 mod lines;
 mod metrics;
 mod mode;
@@ -142,6 +143,8 @@ fn router(admin: Arc<Admin>) -> Router {
         .add::<mode_calls::Show, _, _>(mode::show)
         .add::<mode_calls::Set, _, _>(mode::set)
         .page(metrics::PATH, get(metrics::metrics))
+        .add::<limit_calls::Top, _, _>(limit::top)
+        .add::<limit_calls::Test, _, _>(limit_test::test)
         .add::<address_calls::BanList, _, _>(address::bans)
         .add::<address_calls::BanAdd, _, _>(address::ban)
         .add::<address_calls::BanRemove, _, _>(address::unban)

@@ -38,6 +38,12 @@ pub enum Denied {
     /// The peer may not make it.
     #[error("{0}")]
     Peer(Why),
+    /// This user id makes too many calls (`admin.uid`).
+    #[error("too many calls of this user id; wait a moment")]
+    TooMany {
+        /// Milliseconds until the next is let through.
+        wait_ms: i64,
+    },
     /// It does not look like a call of an operator's tool.
     #[error(transparent)]
     Foreign(#[from] Foreign),
@@ -70,6 +76,7 @@ impl Denied {
             Self::TooLarge => ErrorCode::PayloadTooLarge,
             Self::TooSlow => ErrorCode::Timeout,
             Self::Peer(_) | Self::Foreign(_) => ErrorCode::Forbidden,
+            Self::TooMany { .. } => ErrorCode::RateLimited,
             Self::Unwritable => ErrorCode::Internal,
         }
     }
@@ -108,8 +115,15 @@ impl Denied {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if problem.retryable {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        match self {
+            Self::TooMany { wait_ms } => {
+                let wait_s = u64::try_from(*wait_ms).unwrap_or(0).div_ceil(1_000).max(1);
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(wait_s));
+            }
+            _ if problem.retryable => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+            }
+            _ => {}
         }
         if matches!(self, Self::Method) {
             headers.insert(header::ALLOW, HeaderValue::from_static("POST"));

@@ -138,7 +138,10 @@ impl Connection {
             }
             Err(denied) => {
                 let mut response = denied.response(&request_id);
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                // Whoever only has to wait keeps the connection.
+                if !matches!(denied, Denied::TooMany { .. }) {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
                 response
             }
         };
@@ -156,7 +159,8 @@ impl Connection {
             self.gate.witness.refused(caller, why).await;
             return Err(Denied::Peer(why));
         }
-        Ok(guard::check(request.uri(), request.headers())?)
+        guard::check(request.uri(), request.headers())?;
+        self.gate.witness.admit(caller).await.map_err(|wait_ms| Denied::TooMany { wait_ms })
     }
 }
 

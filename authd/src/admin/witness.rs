@@ -9,6 +9,9 @@ pub(super) trait Witness: Send + Sync {
     /// Records a refused peer.
     async fn refused(&self, caller: &Caller, why: Why);
 
+    /// Counts a call; how many milliseconds a caller has to wait who made too many.
+    async fn admit(&self, caller: &Caller) -> Result<(), i64>;
+
     /// An id for a request.
     fn request_id(&self) -> String;
 }
@@ -26,6 +29,10 @@ impl Witness for Admin {
                 tracing::warn!(uid, pid, socket, rule, %fault, "refused a peer, and could not record it in the audit");
             }
         }
+    }
+
+    async fn admit(&self, caller: &Caller) -> Result<(), i64> {
+        self.auth.admit_operator(&caller.reader()).await
     }
 
     fn request_id(&self) -> String {

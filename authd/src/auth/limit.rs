@@ -2,16 +2,18 @@
 
 use crate::auth::{Auth, Operator, OperatorRefusal};
 use crate::domain::{
+    attack::AttackRule,
     audit::Action,
     ladder::Ladder,
     limit::{LimitKey, Policy, PolicyName, PolicySet, PolicyValue},
     rotation::Shadow,
     setting::{NewSetting, Setting},
+    spread::Spread,
     store_error::StoreError,
 };
 use shared::id::UserId;
 use shared::{rate::Rate, time::Span};
-use std::sync::{Arc, PoisonError, atomic::Ordering};
+use std::sync::{Arc, PoisonError};
 
 /// The setting of a value that holds until it is changed.
 fn lasting(name: PolicyName) -> String {
@@ -26,14 +28,16 @@ fn passing(name: PolicyName) -> String {
 /// What an operator wants of a policy; absent parts stay as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LimitChange {
-    /// For rates.
+    /// For rates; [`Rate::Off`] also for spreads and shares.
     pub rate: Option<Rate>,
-    /// For rates and ladders; for counts the most in a row.
+    /// For rates and ladders; for counts the most in a row, for spreads how many, for shares the least attempts.
     pub burst: Option<u32>,
     /// For ladders.
     pub first_delay: Option<Span>,
     /// For ladders.
     pub max_delay: Option<Span>,
+    /// For shares.
+    pub percent: Option<u32>,
     /// How long it holds.
     pub life: Option<Span>,
     /// Whether it refuses; absent: it does, also if it only counted before.
@@ -49,6 +53,8 @@ fn write(value: &PolicyValue, shadow: Shadow) -> String {
             ladder.burst, ladder.first_delay_ms, ladder.max_delay_ms
         ),
         PolicyValue::Count { max } => format!("burst={max}"),
+        PolicyValue::Spread(spread) => format!("burst={}", spread.most),
+        PolicyValue::Share(rule) => format!("percent={} burst={}", rule.percent, rule.attempts),
     };
     if shadow == Shadow::Counted { text + " shadow" } else { text }
 }
@@ -64,6 +70,9 @@ fn read(default: PolicyValue, text: &str) -> Option<(PolicyValue, Shadow)> {
             (PolicyValue::Rate { burst, .. } | PolicyValue::Count { max: burst }, "burst") => {
                 *burst = given.parse().ok()?
             }
+            (PolicyValue::Spread(Spread { most: burst, .. }), "burst")
+            | (PolicyValue::Share(AttackRule { attempts: burst, .. }), "burst") => *burst = given.parse().ok()?,
+            (PolicyValue::Share(rule), "percent") => rule.percent = given.parse().ok()?,
             (PolicyValue::Ladder(ladder), "burst") => ladder.burst = given.parse().ok()?,
             (PolicyValue::Ladder(ladder), "first_delay_ms") => ladder.first_delay_ms = given.parse().ok()?,
             (PolicyValue::Ladder(ladder), "max_delay_ms") => ladder.max_delay_ms = given.parse().ok()?,
@@ -74,23 +83,31 @@ fn read(default: PolicyValue, text: &str) -> Option<(PolicyValue, Shadow)> {
 }
 
 fn changed(current: &Policy, change: &LimitChange) -> Result<PolicyValue, OperatorRefusal> {
+    let (delays, shares) = (change.first_delay.is_some() || change.max_delay.is_some(), change.percent.is_some());
+    let rates = matches!(change.rate, Some(Rate::Per { .. }));
     let value = match current.value {
-        PolicyValue::Rate { rate, burst } if change.first_delay.is_none() && change.max_delay.is_none() => {
+        PolicyValue::Rate { rate, burst } if !delays && !shares => {
             let new = change.rate.unwrap_or(rate);
             // A rate without a burst of its own keeps the burst it had.
             PolicyValue::Rate { rate: new, burst: change.burst.unwrap_or(burst) }
         }
-        PolicyValue::Ladder(ladder) if change.rate.is_none() => PolicyValue::Ladder(Ladder {
+        PolicyValue::Ladder(ladder) if change.rate.is_none() && !shares => PolicyValue::Ladder(Ladder {
             burst: change.burst.unwrap_or(ladder.burst),
             first_delay_ms: change.first_delay.map_or(ladder.first_delay_ms, Span::as_millis),
             max_delay_ms: change.max_delay.map_or(ladder.max_delay_ms, Span::as_millis),
             forget_ms: ladder.forget_ms,
         }),
-        PolicyValue::Count { max }
-            if change.rate.is_none() && change.first_delay.is_none() && change.max_delay.is_none() =>
-        {
+        PolicyValue::Count { max } if change.rate.is_none() && !delays && !shares => {
             PolicyValue::Count { max: change.burst.unwrap_or(max) }
         }
+        PolicyValue::Spread(spread) if !rates && !delays && !shares => {
+            let most = if change.rate == Some(Rate::Off) { 0 } else { change.burst.unwrap_or(spread.most) };
+            PolicyValue::Spread(Spread { most, ..spread })
+        }
+        PolicyValue::Share(rule) if !rates && !delays => PolicyValue::Share(AttackRule {
+            percent: if change.rate == Some(Rate::Off) { 100 } else { change.percent.unwrap_or(rule.percent) },
+            attempts: change.burst.unwrap_or(rule.attempts),
+        }),
         value => {
             return Err(OperatorRefusal::Invalid(format!(
                 "a {} takes other options than the ones given",
@@ -98,8 +115,11 @@ fn changed(current: &Policy, change: &LimitChange) -> Result<PolicyValue, Operat
             )));
         }
     };
+    let off = change.rate == Some(Rate::Off);
     let sound = match value {
         PolicyValue::Rate { burst, .. } | PolicyValue::Count { max: burst } => (1..=1_000_000).contains(&burst),
+        PolicyValue::Spread(spread) => off || (1..=1_000).contains(&spread.most),
+        PolicyValue::Share(rule) => (1..=100).contains(&rule.percent) && (1..=1_000_000).contains(&rule.attempts),
         PolicyValue::Ladder(ladder) => {
             (1..=100).contains(&ladder.burst)
                 && (1..=ladder.max_delay_ms).contains(&ladder.first_delay_ms)
@@ -110,7 +130,8 @@ fn changed(current: &Policy, change: &LimitChange) -> Result<PolicyValue, Operat
         Ok(value)
     } else {
         Err(OperatorRefusal::Invalid(
-            "burst must be at least 1 (ladders: at most 100), first delay at most the longest delay, that at most a day"
+            "burst must be at least 1 (ladders: at most 100, spreads: 1000), percent 1 to 100, first delay at most the \
+            longest delay, that at most a day"
                 .to_owned(),
         ))
     }
@@ -155,11 +176,16 @@ impl Auth {
                 ..base
             }
         });
-        let share = set.share_of(self.instances.load(Ordering::Relaxed));
-        if share != *self.parts.limiter.policies() {
-            self.parts.limiter.install(Arc::new(share));
-        }
         *self.limits.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
+        self.install_limits();
+    }
+
+    /// The value of a policy with this change.
+    ///
+    /// # Errors
+    /// [`OperatorRefusal::Invalid`].
+    pub(super) fn wished(&self, name: PolicyName, change: &LimitChange) -> Result<PolicyValue, OperatorRefusal> {
+        changed(self.limits().get(name).ok_or(OperatorRefusal::NotFound)?, change)
     }
 
     /// Changes a policy for all instances: here at once, elsewhere within a second.
@@ -215,7 +241,7 @@ impl Auth {
         key: &str,
     ) -> Result<bool, OperatorRefusal> {
         let key = match (name, key.parse()) {
-            (PolicyName::LoginNet, Ok(ip)) => LimitKey::network(ip),
+            (PolicyName::LoginNet | PolicyName::LoginSprayNet, Ok(ip)) => LimitKey::network(ip),
             (_, Ok(ip)) => LimitKey::address(ip),
             (PolicyName::LoginAccount, Err(_)) if UserId::parse(key).is_err() => {
                 LimitKey::id(self.resolve_user(key).await?.id.as_str())
@@ -246,7 +272,9 @@ mod tests {
     #[test]
     fn a_stored_value_reads_back() {
         let rate = PolicyValue::Rate { rate: "10/15min".parse().unwrap(), burst: 7 };
-        for value in [rate, LADDER, PolicyValue::Count { max: 5 }] {
+        let spread = PolicyValue::Spread(Spread { most: 9, window_ms: 1, lock_ms: 2 });
+        let share = PolicyValue::Share(AttackRule { percent: 70, attempts: 300 });
+        for value in [rate, LADDER, PolicyValue::Count { max: 5 }, spread, share] {
             for shadow in [Shadow::Enforced, Shadow::Counted] {
                 assert_eq!(read(value, &write(&value, shadow)), Some((value, shadow)));
             }

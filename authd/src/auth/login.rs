@@ -1,16 +1,16 @@
 //! Login: the whole policy, from top to bottom.
 
 use crate::auth::{
-    Auth, Caller, Refusal, Tokens, address::AddressLimits, evaluate::Evaluation, grant::Grant, tally,
+    Auth, Caller, Refusal, Tokens, address::AddressLimits, attack::Standing, evaluate::Evaluation, grant::Grant, tally,
 };
 use crate::domain::{
     account::LoginRecord,
     audit::{Action, Actor, Event},
     identifier::LoginName,
+    ladder::Outcome,
     limit::{Admission, LimitKey, PolicyName},
     password::{Against, Checked, Password},
     session::Opened,
-    store_error::StoreError,
 };
 
 /// Somebody who wants in.
@@ -35,9 +35,31 @@ impl Auth {
     }
 
     async fn check_login(&self, caller: &Caller, attempt: Attempt) -> Result<Tokens, Refusal> {
-        let event = self.event(caller, Action::LoginDenied);
+        let (event, standing) = (self.event(caller, Action::LoginDenied), self.standing(caller));
         self.admit_caller(caller, &event).await?;
-        self.admit_address(caller, &event).await?;
+        let limits = match standing {
+            Standing::Unknown => self.address_limits(caller.ip),
+            Standing::Known => AddressLimits::Lifted,
+        };
+        if limits == AddressLimits::Apply {
+            self.admit(PolicyName::LoginIp, &LimitKey::address(caller.ip), &event).await?;
+        }
+        // Whoever is stopped above has tried nothing: one address alone must not look like an attack.
+        let result = self.try_login(caller, attempt, limits, event).await;
+        self.watch_login(&result).await;
+        result
+    }
+
+    async fn try_login(
+        &self,
+        caller: &Caller,
+        attempt: Attempt,
+        limits: AddressLimits,
+        event: Event,
+    ) -> Result<Tokens, Refusal> {
+        if limits == AddressLimits::Apply {
+            self.admit(PolicyName::LoginNet, &LimitKey::network(caller.ip), &event).await?;
+        }
         let record = self.find_by_name(&attempt.name).await?;
         let usable = record.as_ref().and_then(|record| self.usable_hash(record, &attempt.password));
         let key = match &record {
@@ -50,9 +72,20 @@ impl Auth {
             // Never what was typed: people put passwords into the wrong field.
             None => event.about("identifier", key.as_str()),
         };
-        let policy = PolicyName::LoginAccount;
+        let places = match limits {
+            AddressLimits::Apply => self.hold_spray(caller, &event).await?,
+            AddressLimits::Lifted => Vec::new(),
+        };
+        let (policy, account) = (PolicyName::LoginAccount, key.number());
         let password = attempt.password.clone();
-        let checked = self.evaluate(Evaluation { policy, key, password, against, event: &event }).await?.checked;
+        let evaluated = self.evaluate(Evaluation { policy, key, password, against, event: &event }).await;
+        let outcome = match &evaluated {
+            Ok(evaluated) if evaluated.checked == Checked::Wrong => Outcome::Failed,
+            Ok(_) => Outcome::Succeeded,
+            Err(_) => Outcome::Abandoned,
+        };
+        self.settle_spray(places, outcome, account).await;
+        let checked = evaluated?.checked;
         let (Some(record), Checked::Right | Checked::RightButOutdated) = (record, checked) else {
             return Err(self.refuse_password(event).await);
         };
@@ -63,48 +96,27 @@ impl Auth {
         Ok(tokens)
     }
 
-    /// How long after it came a refused login is answered at the earliest, in milliseconds: nobody learns from the time
-    /// what an account's password costs to check, or that there is no account.
-    #[must_use]
-    pub fn failure_floor_ms(&self) -> i64 {
-        self.settings().failure_floor_ms.unwrap_or_else(|| self.parts.hasher.floor_ms())
-    }
-
-    /// Learns which costs the stored passwords have.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn follow_hash_costs(&self) -> Result<(), StoreError> {
-        let costs = self.parts.accounts.hash_costs().await?;
-        self.parts.hasher.imitate(costs).await;
-        Ok(())
-    }
-
-    /// `login.ip` and `login.net` count every attempt and are never given back.
-    async fn admit_address(&self, caller: &Caller, event: &Event) -> Result<(), Refusal> {
-        if self.address_limits(caller.ip) == AddressLimits::Lifted {
-            return Ok(());
-        }
-        let buckets =
-            [(PolicyName::LoginIp, LimitKey::address(caller.ip)), (PolicyName::LoginNet, LimitKey::network(caller.ip))];
-        for (policy, key) in buckets {
-            self.admit(policy, &key, event).await?;
-        }
-        Ok(())
-    }
-
     /// Takes one unit of a rate, or refuses and says so in the audit.
     pub(super) async fn admit(&self, policy: PolicyName, key: &LimitKey, event: &Event) -> Result<(), Refusal> {
         let admission = self.parts.limiter.take(policy, key).await;
         self.tally.decided(policy, tally::admission(&admission));
         match admission {
             Admission::Allowed => Ok(()),
-            Admission::Denied { retry_after_ms } => {
-                let about = event.clone().doing(Action::LimitExceeded).about("limit", policy.as_str());
-                self.note_denial(about.denied(policy.as_str()).with("key", key.as_str())).await?;
-                Err(Refusal::RateLimited { retry_after_ms })
-            }
+            Admission::Denied { retry_after_ms } => Err(self.exceeded(policy, key, event, retry_after_ms).await),
         }
+    }
+
+    /// Records that a limit was exceeded, then refuses.
+    pub(super) async fn exceeded(
+        &self,
+        policy: PolicyName,
+        key: &LimitKey,
+        event: &Event,
+        retry_after_ms: i64,
+    ) -> Refusal {
+        let about = event.clone().doing(Action::LimitExceeded).about("limit", policy.as_str());
+        let noted = self.note_denial(about.denied(policy.as_str()).with("key", key.as_str())).await;
+        noted.map_or_else(Refusal::from, |_| Refusal::RateLimited { retry_after_ms })
     }
 
     async fn find_by_name(&self, name: &LoginName) -> Result<Option<LoginRecord>, Refusal> {

@@ -1,14 +1,17 @@
 //! Use cases, one file a verb: plain async methods on [`Auth`]. No status codes, no JSON, no SQL, nothing spawned.
 
 mod address;
+mod attack;
 mod audit;
 mod condition;
 mod cursor;
 mod denial;
 mod evaluate;
+mod floor;
 mod grant;
 mod key;
 mod limit;
+mod limited;
 mod login;
 mod logout;
 mod mode;
@@ -18,6 +21,7 @@ mod password;
 mod refresh;
 mod refusal;
 mod register;
+mod replay;
 mod reset;
 mod restore;
 mod revoked;
@@ -27,6 +31,7 @@ mod tally;
 mod user;
 
 pub use address::{BanGuard, RuleWish};
+pub use attack::Alarm;
 pub use condition::{AuditState, DatabaseState, Look};
 pub use denial::Flush;
 pub use grant::{Bearer, Tokens};
@@ -39,6 +44,7 @@ pub use operator::{Doing, Expectation, Operator, OperatorRefusal, Revocations, S
 pub use refresh::{IdempotencyKey, InvalidIdempotencyKey, RefreshAttempt};
 pub use refusal::Refusal;
 pub use register::Registration;
+pub use replay::{Extent, Trial};
 pub use restore::{Anchor, InvalidAnchor, Restored};
 pub use revoked::{Forget, RevokedSet};
 pub use session::Keep;
@@ -182,6 +188,7 @@ pub struct Auth {
     conditions: condition::Conditions,
     limits: RwLock<Arc<PolicySet>>,
     rules: address::Rules,
+    alarms: attack::Alarms,
     instances: AtomicU32,
 }
 
@@ -203,6 +210,7 @@ impl Auth {
             conditions: condition::Conditions::default(),
             limits: RwLock::new(settings.limits.clone()),
             rules: address::Rules::default(),
+            alarms: attack::Alarms::default(),
             instances: AtomicU32::new(1),
             settings: RwLock::new(Arc::new(settings)),
         }

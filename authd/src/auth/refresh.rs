@@ -114,6 +114,7 @@ impl Auth {
                 Err(Refusal::Conflict)
             }
             Decision::Limited { retry_after_ms } => {
+                self.note_session_limit(rotated.session.id.as_str(), *retry_after_ms);
                 self.note_denial(event.denied("refresh.session")).await?;
                 Err(Refusal::RateLimited { retry_after_ms: *retry_after_ms })
             }

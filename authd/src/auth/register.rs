@@ -84,9 +84,11 @@ impl Auth {
 
     async fn admit_registration(&self, caller: &Caller, event: &Event) -> Result<(), Refusal> {
         match self.address_limits(caller.ip) {
-            AddressLimits::Apply => self.admit(PolicyName::RegisterIp, &LimitKey::address(caller.ip), event).await,
-            AddressLimits::Lifted => Ok(()),
+            AddressLimits::Apply => self.admit(PolicyName::RegisterIp, &LimitKey::address(caller.ip), event).await?,
+            AddressLimits::Lifted => {}
         }
+        self.watch_registration().await;
+        Ok(())
     }
 
     /// Whether a password may be chosen for these names.

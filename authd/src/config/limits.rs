@@ -28,6 +28,26 @@ pub struct LadderLimit {
     pub forget: Span,
 }
 
+/// Different ones that fail in a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpreadLimit {
+    /// How many; 0: off.
+    pub count: u32,
+    /// How long each counts.
+    pub window: Span,
+    /// How long the key is locked then.
+    pub lock: Span,
+}
+
+/// A share of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShareLimit {
+    /// More than this many in a hundred; 100: off.
+    pub percent: u32,
+    /// Of at least so many.
+    pub attempts: u32,
+}
+
 /// Consecutive failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CountLimit {
@@ -59,6 +79,10 @@ macro_rules! policies {
         ladder $ladder_name:literal $ladder_field:ident = $free:literal, $first:literal, $most:literal, $forget:literal;
         $(#[doc = $count_doc:literal])+
         count $count_name:literal $count_field:ident = $count:literal;
+        spreads { $($(#[doc = $spread_doc:literal])+ $spread_name:literal $spread_field:ident
+            = $many:literal, $window:literal, $lock:literal;)+ }
+        $(#[doc = $share_doc:literal])+
+        share $share_name:literal $share_field:ident = $percent:literal, $attempts:literal;
     ) => {
         /// The policies of this version.
         #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +92,9 @@ macro_rules! policies {
             pub $ladder_field: LadderLimit,
             $(#[doc = $count_doc])+
             pub $count_field: CountLimit,
+            $($(#[doc = $spread_doc])+ pub $spread_field: SpreadLimit,)+
+            $(#[doc = $share_doc])+
+            pub $share_field: ShareLimit,
         }
 
         impl Limits {
@@ -81,6 +108,15 @@ macro_rules! policies {
                         forget: from_default($forget)?,
                     },
                     $count_field: CountLimit { count: from_default($count)? },
+                    $($spread_field: SpreadLimit {
+                        count: from_default($many)?,
+                        window: from_default($window)?,
+                        lock: from_default($lock)?,
+                    },)+
+                    $share_field: ShareLimit {
+                        percent: from_default($percent)?,
+                        attempts: from_default($attempts)?,
+                    },
                 })
             }
         }
@@ -96,6 +132,13 @@ macro_rules! policies {
             key!($ladder_name, $ladder_field.max_delay: Span = $most, Some(("1ms", "7d")), "Longest delay."),
             key!($ladder_name, $ladder_field.forget: Span = $forget, Some(("1s", "365d")), "How long after the last failure all is forgotten."),
             key!($count_name, $count_field.count: u32 = $count, Some(("1", "100")), "How many."),
+            $(
+                key!($spread_name, $spread_field.count: u32 = $many, Some(("0", "1000")), "How many accounts; 0 switches it off."),
+                key!($spread_name, $spread_field.window: Span = $window, Some(("1s", "24h")), "How long a failure counts."),
+                key!($spread_name, $spread_field.lock: Span = $lock, Some(("1s", "24h")), "How long logins are refused then."),
+            )+
+            key!($share_name, $share_field.percent: u32 = $percent, Some(("1", "100")), "More than this many in a hundred; 100 switches it off."),
+            key!($share_name, $share_field.attempts: u32 = $attempts, Some(("1", "1000000")), "Of at least so many attempts in five minutes."),
         ];
 
         /// What the policies count.
@@ -103,10 +146,12 @@ macro_rules! policies {
             $((concat!("limit.\"", $rate_name, "\""), &[$($rate_doc),+]),)+
             (concat!("limit.\"", $ladder_name, "\""), &[$($ladder_doc),+]),
             (concat!("limit.\"", $count_name, "\""), &[$($count_doc),+]),
+            $((concat!("limit.\"", $spread_name, "\""), &[$($spread_doc),+]),)+
+            (concat!("limit.\"", $share_name, "\""), &[$($share_doc),+]),
         ];
 
         /// Names of the policies.
-        pub const POLICIES: &[&str] = &[$($rate_name,)+ $ladder_name, $count_name];
+        pub const POLICIES: &[&str] = &[$($rate_name,)+ $ladder_name, $count_name, $($spread_name,)+ $share_name];
     };
 }
 
@@ -122,9 +167,24 @@ policies! {
         "refresh.session" refresh_session = "60/h", "10";
         /// Replayed and unknown refresh tokens from one address.
         "refresh.ip" refresh_ip = "20/min", "20";
+        /// Registrations of all addresses together: beyond it an alarm, and a quarter of `register.ip` until there was
+        /// none too many for 15 minutes. It refuses nobody itself.
+        "register.global" register_global = "200/h", "200";
+        /// Calls of the admin API by one user id, on each instance.
+        "admin.uid" admin_uid = "20/s", "200";
     }
     /// Failed logins to one account from unknown devices.
     ladder "login.account" login_account = "5", "1s", "15m", "24h";
     /// Consecutive failed password checks inside one session, which is then revoked.
     count "reauth.session" reauth_session = "5";
+    spreads {
+        /// Different accounts, existing or not, to which logins fail from one address (/32, /64): as many, and logins
+        /// from there are refused for a while.
+        "login.spray" login_spray = "10", "10m", "15m";
+        /// The same for one network (/24, /48).
+        "login.spray_net" login_spray_net = "100", "10m", "15m";
+    }
+    /// Failing logins among all of the last five minutes. More than that, or far more than is usual on this day, is
+    /// attack mode: an alarm, and a quarter of `login.ip` and `login.net` until it was calm for five minutes.
+    share "login.global" login_global = "60", "200";
 }

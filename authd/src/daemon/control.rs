@@ -2,13 +2,14 @@
 
 use crate::{
     admin::control::Control,
-    auth::{AuditState, Auth, DatabaseState, Look, Operator},
+    auth::{Alarm, AuditState, Auth, DatabaseState, Look, Operator},
     config::{self, Args, Config, Difference, Effect, Loaded, Origin},
     daemon::{Daemon, metrics},
     domain::{
         audit::{Action, EventOutcome},
         failure::Condition,
         key::KeyState,
+        limit::PolicyName,
         store_error::StoreError,
     },
     http::{Part, PartState, ReadyCheck},
@@ -165,6 +166,15 @@ impl Running {
     }
 }
 
+/// An alarm as a part that works less well than it should.
+fn alarm(alarm: Alarm) -> Degraded {
+    let effect = match alarm.policy {
+        PolicyName::LoginGlobal => "attack mode: unknown devices have a quarter of login.ip and login.net",
+        _ => "more registrations than register.global: addresses have a quarter of register.ip",
+    };
+    Degraded { part: alarm.policy.as_str().to_owned(), since: Timestamp(alarm.since_ms), effect: effect.to_owned() }
+}
+
 fn problem(problem: config::Problem) -> Problem {
     let (file, line) = match &problem.origin {
         Origin::File { path, line } => (Some(path.display().to_string()), u64::try_from(*line).ok()),
@@ -231,7 +241,12 @@ impl Control for Running {
             keys: self.keys().await,
             hashing: Hashing { workers: count(load.workers), busy: count(load.busy), queued: count(load.queued) },
             sessions: Sessions { live: self.auth().live_sessions().await.ok() },
-            degraded: look.conditions.into_iter().map(degraded).collect(),
+            degraded: look
+                .conditions
+                .into_iter()
+                .map(degraded)
+                .chain(self.auth().alarms().into_iter().map(alarm))
+                .collect(),
             problems: restored.into_iter().chain(warnings).collect(),
         }
     }

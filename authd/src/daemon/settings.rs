@@ -2,12 +2,14 @@
 
 use crate::{
     auth::{RegistrationMode, Settings},
-    config::{AuditRefresh, Auto, Config, LadderLimit, OnReplay, RateLimit},
+    config::{AuditRefresh, Auto, Config, LadderLimit, OnReplay, RateLimit, SpreadLimit},
     domain::{
+        attack::AttackRule,
         key::KeyPlan,
         ladder::Ladder,
         limit::{Policy, PolicyName, PolicySet, PolicyValue},
         session::{OnLimit, Recording, ReplayScope, SessionCap},
+        spread::Spread,
     },
 };
 use std::sync::Arc;
@@ -68,11 +70,27 @@ fn value(config: &Config, name: PolicyName) -> PolicyValue {
         PolicyName::RefreshSession => rate(limit.refresh_session),
         PolicyName::RefreshIp => rate(limit.refresh_ip),
         PolicyName::ReauthSession => PolicyValue::Count { max: limit.reauth_session.count },
+        PolicyName::LoginSpray => spread(limit.login_spray),
+        PolicyName::LoginSprayNet => spread(limit.login_spray_net),
+        PolicyName::LoginGlobal => PolicyValue::Share(AttackRule {
+            percent: limit.login_global.percent,
+            attempts: limit.login_global.attempts,
+        }),
+        PolicyName::RegisterGlobal => rate(limit.register_global),
+        PolicyName::AdminUid => rate(limit.admin_uid),
     }
 }
 
 fn rate(limit: RateLimit) -> PolicyValue {
     PolicyValue::Rate { rate: limit.rate, burst: limit.burst }
+}
+
+fn spread(limit: SpreadLimit) -> PolicyValue {
+    PolicyValue::Spread(Spread {
+        most: limit.count,
+        window_ms: limit.window.as_millis(),
+        lock_ms: limit.lock.as_millis(),
+    })
 }
 
 fn ladder(limit: LadderLimit) -> PolicyValue {

@@ -1,6 +1,8 @@
 //! Limit policies, their values and keys, and the trait that counts.
 
-use crate::domain::{ladder::Ladder, quota::Quota, rotation::Shadow};
+use crate::domain::{
+    attack::AttackRule, ladder::Ladder, quota::Quota, refusals::Refusals, rotation::Shadow, spread::Spread,
+};
 use shared::rate::Rate;
 use std::{net::IpAddr, sync::Arc};
 
@@ -21,11 +23,21 @@ pub enum PolicyName {
     RefreshIp,
     /// Wrong passwords inside a session.
     ReauthSession,
+    /// Accounts failing from one address.
+    LoginSpray,
+    /// Accounts failing from one network.
+    LoginSprayNet,
+    /// The share of logins that fail.
+    LoginGlobal,
+    /// All registrations.
+    RegisterGlobal,
+    /// Calls of the admin API per user id.
+    AdminUid,
 }
 
 impl PolicyName {
     /// All policies, in the order operators see them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
         Self::LoginIp,
         Self::LoginNet,
         Self::LoginAccount,
@@ -33,6 +45,11 @@ impl PolicyName {
         Self::RefreshSession,
         Self::RefreshIp,
         Self::ReauthSession,
+        Self::LoginSpray,
+        Self::LoginSprayNet,
+        Self::LoginGlobal,
+        Self::RegisterGlobal,
+        Self::AdminUid,
     ];
 
     /// The name operators use.
@@ -46,6 +63,11 @@ impl PolicyName {
             Self::RefreshSession => "refresh.session",
             Self::RefreshIp => "refresh.ip",
             Self::ReauthSession => "reauth.session",
+            Self::LoginSpray => "login.spray",
+            Self::LoginSprayNet => "login.spray_net",
+            Self::LoginGlobal => "login.global",
+            Self::RegisterGlobal => "register.global",
+            Self::AdminUid => "admin.uid",
         }
     }
 
@@ -73,16 +95,22 @@ pub enum PolicyValue {
         /// The last that is allowed.
         max: u32,
     },
+    /// So many different ones in a while.
+    Spread(Spread),
+    /// A share of all; it raises an alarm and refuses nobody by itself.
+    Share(AttackRule),
 }
 
 impl PolicyValue {
-    /// `rate`, `ladder` or `count`.
+    /// `rate`, `ladder`, `count`, `spread` or `share`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Rate { .. } => "rate",
             Self::Ladder(_) => "ladder",
             Self::Count { .. } => "count",
+            Self::Spread(_) => "spread",
+            Self::Share(_) => "share",
         }
     }
 }
@@ -120,7 +148,22 @@ impl Policy {
                 burst: share(burst),
             },
             PolicyValue::Ladder(ladder) => PolicyValue::Ladder(Ladder { burst: share(ladder.burst), ..ladder }),
+            PolicyValue::Spread(spread) => PolicyValue::Spread(Spread { most: share(spread.most), ..spread }),
+            PolicyValue::Share(rule) => PolicyValue::Share(AttackRule { attempts: share(rule.attempts), ..rule }),
             PolicyValue::Rate { .. } | PolicyValue::Count { .. } => self.value,
+        };
+        Self { value, ..self.clone() }
+    }
+
+    /// A rate of which one `part`-th is left, as an alarm leaves it; other kinds stay.
+    #[must_use]
+    fn tightened(&self, part: u32) -> Self {
+        let value = match self.value {
+            PolicyValue::Rate { rate: Rate::Per { count, period_ms }, burst } => PolicyValue::Rate {
+                rate: Rate::Per { count, period_ms: period_ms.saturating_mul(u64::from(part)) },
+                burst: burst.div_ceil(part.max(1)),
+            },
+            other => other,
         };
         Self { value, ..self.clone() }
     }
@@ -130,7 +173,7 @@ impl Policy {
     pub fn quota(&self) -> Option<Quota> {
         match self.value {
             PolicyValue::Rate { rate, burst } => Quota::new(rate, burst),
-            PolicyValue::Ladder(_) | PolicyValue::Count { .. } => None,
+            PolicyValue::Ladder(_) | PolicyValue::Count { .. } | PolicyValue::Spread(_) | PolicyValue::Share(_) => None,
         }
     }
 }
@@ -154,14 +197,26 @@ impl PolicySet {
         self.policies.iter().find(|(has, _)| *has == name).map(|(_, policy)| policy)
     }
 
-    /// The set that one of `instances` counts by; `refresh.session` is counted in the database and stays whole.
+    /// The set that one of `instances` counts by; `refresh.session` is counted in the database and stays whole, and so
+    /// does `admin.uid`: every instance has sockets of its own.
     #[must_use]
     pub fn share_of(&self, instances: u32) -> Self {
         let policies = self.policies.iter().map(|(name, policy)| match name {
-            PolicyName::RefreshSession => (*name, policy.clone()),
+            PolicyName::RefreshSession | PolicyName::AdminUid => (*name, policy.clone()),
             _ => (*name, policy.share_of(instances)),
         });
         Self { policies: policies.collect() }
+    }
+
+    /// The set with a quarter of these rates.
+    #[must_use]
+    pub fn tightened(&self, names: &[PolicyName]) -> Self {
+        const PART: u32 = 4;
+        let tighten = |(name, policy): &(PolicyName, Policy)| match names.contains(name) {
+            true => (*name, policy.tightened(PART)),
+            false => (*name, policy.clone()),
+        };
+        Self { policies: self.policies.iter().map(tighten).collect() }
     }
 
     /// All, in order.
@@ -203,6 +258,13 @@ impl LimitKey {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// A number that stands for it where many keys have to be told apart in little room.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        use sha2::{Digest, Sha256};
+        Sha256::digest(self.0.as_bytes()).first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
     }
 }
 
@@ -272,6 +334,12 @@ pub trait Limiter: Send + Sync {
     /// Gives a place back.
     async fn settle(&self, place: Reservation, outcome: crate::domain::ladder::Outcome) -> Settled;
 
+    /// Gives a place under a [`PolicyValue::Spread`] back; a failure counts once for each `subject`.
+    async fn settle_about(&self, place: Reservation, outcome: crate::domain::ladder::Outcome, subject: u64);
+
+    /// Whom this instance has refused in the last minutes, and how many since its start.
+    fn refusals(&self) -> Arc<Refusals>;
+
     /// Milliseconds until `key` may try again under this policy; 0 when it may now. Takes nothing.
     async fn wait_ms(&self, policy: PolicyName, key: &LimitKey) -> i64;
 
@@ -291,6 +359,15 @@ mod tests {
         assert_eq!(set.share_of(2).get(PolicyName::LoginIp).unwrap().value, half);
         assert_eq!(set.share_of(2).get(PolicyName::RefreshSession).unwrap().value, rate);
         assert_eq!(set.share_of(1), set);
+    }
+
+    #[test]
+    fn an_alarm_leaves_a_quarter_of_the_rates_it_names() {
+        let rate = |text: &str, burst| PolicyValue::Rate { rate: text.parse().unwrap(), burst };
+        let set = PolicySet::new(|_| Policy::configured(rate("30/min", 20)));
+        let tight = set.tightened(&[PolicyName::LoginIp]);
+        assert_eq!(tight.get(PolicyName::LoginIp).unwrap().value, rate("30/4min", 5));
+        assert_eq!(tight.get(PolicyName::RefreshIp).unwrap().value, rate("30/min", 20));
     }
 
     #[test]

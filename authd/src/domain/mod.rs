@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod address_rule;
+pub mod attack;
 pub mod audit;
 pub mod clock;
 pub mod failure;
@@ -16,10 +17,13 @@ pub mod outage;
 pub mod page;
 pub mod password;
 pub mod quota;
+pub mod refusals;
+pub mod replay;
 pub mod rotation;
 pub mod secret;
 pub mod session;
 pub mod setting;
+pub mod spread;
 pub mod store_error;
 pub mod tally;
 pub mod token;

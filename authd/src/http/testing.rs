@@ -393,6 +393,10 @@ impl Limiter for Down {
     async fn settle(&self, _: Reservation, _: Outcome) -> Settled {
         Settled::Counted
     }
+    async fn settle_about(&self, _: Reservation, _: Outcome, _: u64) {}
+    fn refusals(&self) -> Arc<crate::domain::refusals::Refusals> {
+        Arc::default()
+    }
     async fn wait_ms(&self, _: PolicyName, _: &LimitKey) -> i64 {
         0
     }

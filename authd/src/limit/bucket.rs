@@ -5,6 +5,7 @@ use crate::domain::{
     limit::{Policy, PolicyValue, Settled},
     quota::{Quota, Verdict},
     rotation::Shadow,
+    spread::{Failures, Spread, SpreadStep},
 };
 
 /// A place that was not given back frees itself after this long, in milliseconds.
@@ -25,6 +26,8 @@ pub(super) struct Bucket {
     last_failure_ms: i64,
     /// Checks under way.
     places: Vec<Place>,
+    /// Of a spread alone: most buckets are of other kinds and pay one word for it.
+    spread: Option<Box<Failures>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +71,8 @@ impl Bucket {
             PolicyValue::Rate { .. } => return policy.quota().map_or(Turn::Held, |quota| self.take(quota, now_ms)),
             PolicyValue::Ladder(ladder) => self.ask_ladder(ladder, now_ms),
             PolicyValue::Count { max } => self.ask_count(max, now_ms),
+            PolicyValue::Spread(spread) => self.ask_spread(spread, now_ms),
+            PolicyValue::Share(_) => return Turn::Held,
         };
         let is_remembered =
             turn == Turn::Held || policy.shadow == Shadow::Counted && self.places.len() < MAX_SHADOW_PLACES;
@@ -109,6 +114,23 @@ impl Bucket {
         if self.pending() >= free { Turn::Busy } else { Turn::Held }
     }
 
+    fn ask_spread(&self, spread: Spread, now_ms: i64) -> Turn {
+        let none = Failures::default();
+        match spread.ask(self.spread.as_deref().unwrap_or(&none), self.pending(), now_ms) {
+            SpreadStep::Hold => Turn::Held,
+            SpreadStep::Busy => Turn::Busy,
+            SpreadStep::Deny { retry_after_ms } => Turn::Denied { retry_after_ms },
+        }
+    }
+
+    /// Gives a place under a spread back.
+    pub(super) fn settle_about(&mut self, spread: Spread, ticket: u64, failed: Option<u64>, now_ms: i64) {
+        if let Some(subject) = failed {
+            spread.fail(self.spread.get_or_insert_default(), subject, now_ms);
+        }
+        self.give_back_place(ticket, now_ms);
+    }
+
     /// Gives a place back. A failure counts also when its place was lost meanwhile.
     pub(super) fn settle(&mut self, policy: &Policy, ticket: u64, outcome: Outcome, now_ms: i64) -> Settled {
         match policy.value {
@@ -138,6 +160,10 @@ impl Bucket {
                 let is_exhausted = self.failures >= max && policy.shadow == Shadow::Enforced;
                 if is_exhausted { Settled::Exhausted } else { Settled::Counted }
             }
+            PolicyValue::Spread(_) | PolicyValue::Share(_) => {
+                self.give_back_place(ticket, now_ms);
+                Settled::Counted
+            }
         }
     }
 
@@ -166,11 +192,18 @@ impl Bucket {
             PolicyValue::Rate { .. } if is_denied => Worth::Exhausted,
             PolicyValue::Rate { .. } if self.tat_us > now_ms.saturating_mul(1_000) => Worth::Used,
             PolicyValue::Rate { .. } => Worth::Nothing,
-            PolicyValue::Ladder(_) | PolicyValue::Count { .. } if is_denied => Worth::Locked,
+            PolicyValue::Ladder(_) | PolicyValue::Count { .. } | PolicyValue::Spread(_) if is_denied => Worth::Locked,
             PolicyValue::Ladder(ladder) if ladder.current(self.rung(), now_ms).failures > 0 => Worth::Used,
             PolicyValue::Count { .. } if self.failures > 0 => Worth::Used,
-            PolicyValue::Ladder(_) | PolicyValue::Count { .. } => Worth::Nothing,
+            PolicyValue::Spread(spread) if self.failed(spread, now_ms) > 0 => Worth::Used,
+            PolicyValue::Ladder(_) | PolicyValue::Count { .. } | PolicyValue::Spread(_) | PolicyValue::Share(_) => {
+                Worth::Nothing
+            }
         }
+    }
+
+    fn failed(&self, spread: Spread, now_ms: i64) -> u32 {
+        self.spread.as_deref().map_or(0, |known| spread.failed(known, now_ms))
     }
 
     fn rung(&self) -> Rung {

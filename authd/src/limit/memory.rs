@@ -11,6 +11,7 @@ use crate::domain::{
     clock::Clock,
     ladder::Outcome,
     limit::{Admission, LimitKey, Limiter, Policy, PolicyName, PolicySet, PolicyValue, Reservation, Reserved, Settled},
+    refusals::{Effect, Refusals},
     rotation::Shadow,
 };
 use std::{
@@ -32,6 +33,7 @@ pub struct MemoryLimiter {
     clock: Arc<dyn Clock>,
     rooms: Vec<Room>,
     next_ticket: AtomicU64,
+    refusals: Arc<Refusals>,
 }
 
 /// A shard and those who wait for a place in it.
@@ -58,7 +60,13 @@ impl MemoryLimiter {
             waiting: AtomicUsize::new(0),
         };
         let rooms = (0..SHARDS).map(room).collect();
-        Self { policies: RwLock::new(policies), clock, rooms, next_ticket: AtomicU64::new(NO_TICKET + 1) }
+        Self {
+            policies: RwLock::new(policies),
+            clock,
+            rooms,
+            next_ticket: AtomicU64::new(NO_TICKET + 1),
+            refusals: Arc::default(),
+        }
     }
 
     fn room(&self, spot: &Spot) -> Option<&Room> {
@@ -66,7 +74,8 @@ impl MemoryLimiter {
     }
 
     /// One more of a policy; what a policy that only counts says is not heard.
-    fn ask(&self, name: PolicyName, spot: Spot, ticket: u64) -> Turn {
+    fn ask(&self, name: PolicyName, key: &LimitKey, ticket: u64) -> Turn {
+        let spot = Spot::new(name, key);
         let policies = self.policies();
         let (Some(room), Some(policy)) = (self.room(&spot), policies.get(name)) else { return Turn::Held };
         if is_off(policy) {
@@ -74,16 +83,32 @@ impl MemoryLimiter {
         }
         let now_ms = self.clock.now_ms();
         let turn = room.lock().bucket(spot, &policies, now_ms).ask(policy, ticket, now_ms);
+        if let Turn::Denied { retry_after_ms } = turn {
+            let refuses = policy.shadow == Shadow::Enforced && name != PolicyName::RegisterGlobal;
+            let effect = if refuses { Effect::Refused } else { Effect::Counted };
+            self.refusals.note(name, key, effect, retry_after_ms, now_ms);
+        }
         if policy.shadow == Shadow::Counted { Turn::Held } else { turn }
     }
 
+    /// Remembers who is locked by what was just settled, and who no more.
+    fn note_lock(&self, place: &Reservation, policy: &Policy, wait_ms: i64, now_ms: i64) {
+        if matches!(policy.value, PolicyValue::Rate { .. }) || policy.shadow == Shadow::Counted {
+            return;
+        }
+        match wait_ms {
+            0 => self.refusals.release(place.policy, &place.key, now_ms),
+            _ => self.refusals.note(place.policy, &place.key, Effect::Locked, wait_ms, now_ms),
+        }
+    }
+
     /// Asks again whenever a place becomes free.
-    async fn wait_for_turn(&self, name: PolicyName, spot: Spot, ticket: u64) -> Turn {
-        let Some(room) = self.room(&spot) else { return Turn::Held };
+    async fn wait_for_turn(&self, name: PolicyName, key: &LimitKey, ticket: u64) -> Turn {
+        let Some(room) = self.room(&Spot::new(name, key)) else { return Turn::Held };
         loop {
             // Made before asking: a place freed between the two is not missed.
             let freed = room.freed.notified();
-            match self.ask(name, spot, ticket) {
+            match self.ask(name, key, ticket) {
                 Turn::Busy => freed.await,
                 turn => return turn,
             }
@@ -93,7 +118,12 @@ impl MemoryLimiter {
 
 /// Everything is let through and nothing counted.
 fn is_off(policy: &Policy) -> bool {
-    matches!(policy.value, PolicyValue::Rate { .. }) && policy.quota().is_none()
+    match policy.value {
+        PolicyValue::Rate { .. } => policy.quota().is_none(),
+        PolicyValue::Spread(spread) => spread.most == 0,
+        PolicyValue::Share(_) => true,
+        PolicyValue::Ladder(_) | PolicyValue::Count { .. } => false,
+    }
 }
 
 impl Room {
@@ -134,7 +164,7 @@ impl Limiter for MemoryLimiter {
         if !is_rate {
             return Admission::Allowed;
         }
-        match self.ask(policy, Spot::new(policy, key), NO_TICKET) {
+        match self.ask(policy, key, NO_TICKET) {
             Turn::Held | Turn::Busy => Admission::Allowed,
             Turn::Denied { retry_after_ms } => Admission::Denied { retry_after_ms },
         }
@@ -143,14 +173,14 @@ impl Limiter for MemoryLimiter {
     async fn reserve(&self, policy: PolicyName, key: LimitKey, wait_ms: i64) -> Reserved {
         let spot = Spot::new(policy, &key);
         let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
-        let mut turn = self.ask(policy, spot, ticket);
+        let mut turn = self.ask(policy, &key, ticket);
         if turn == Turn::Busy {
             let Some(_seat) = self.room(&spot).and_then(Room::sit) else { return Reserved::Overloaded };
             let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0));
-            turn = match tokio::time::timeout(wait, self.wait_for_turn(policy, spot, ticket)).await {
+            turn = match tokio::time::timeout(wait, self.wait_for_turn(policy, &key, ticket)).await {
                 Ok(turn) => turn,
                 // A lost place frees itself without telling anybody.
-                Err(_) => self.ask(policy, spot, ticket),
+                Err(_) => self.ask(policy, &key, ticket),
             };
         }
         match turn {
@@ -170,11 +200,37 @@ impl Limiter for MemoryLimiter {
         }
         let now_ms = self.clock.now_ms();
         let mut shard = room.lock();
-        let settled = shard.bucket(spot, &policies, now_ms).settle(policy, place.ticket, outcome, now_ms);
+        let bucket = shard.bucket(spot, &policies, now_ms);
+        let settled = bucket.settle(policy, place.ticket, outcome, now_ms);
+        let wait_ms = bucket.wait_ms(policy, now_ms);
         shard.tidy(&spot, &policies, now_ms);
         drop(shard);
         room.freed.notify_waiters();
+        self.note_lock(&place, policy, wait_ms, now_ms);
         settled
+    }
+
+    async fn settle_about(&self, place: Reservation, outcome: Outcome, subject: u64) {
+        let (spot, policies) = (Spot::new(place.policy, &place.key), self.policies());
+        let (Some(room), Some(policy)) = (self.room(&spot), policies.get(place.policy)) else { return };
+        let PolicyValue::Spread(spread) = policy.value else { return };
+        if is_off(policy) {
+            return;
+        }
+        let now_ms = self.clock.now_ms();
+        let failed = (outcome == Outcome::Failed).then_some(subject);
+        let mut shard = room.lock();
+        let bucket = shard.bucket(spot, &policies, now_ms);
+        bucket.settle_about(spread, place.ticket, failed, now_ms);
+        let wait_ms = bucket.wait_ms(policy, now_ms);
+        shard.tidy(&spot, &policies, now_ms);
+        drop(shard);
+        room.freed.notify_waiters();
+        self.note_lock(&place, policy, wait_ms, now_ms);
+    }
+
+    fn refusals(&self) -> Arc<Refusals> {
+        self.refusals.clone()
     }
 
     async fn wait_ms(&self, policy: PolicyName, key: &LimitKey) -> i64 {
@@ -200,6 +256,7 @@ impl Limiter for MemoryLimiter {
         shard.tidy(&spot, &policies, now_ms);
         drop(shard);
         room.freed.notify_waiters();
+        self.refusals.release(policy, key, now_ms);
         true
     }
 }

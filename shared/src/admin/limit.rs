@@ -12,8 +12,16 @@ call!(
     List: "/v1/limit/list", Read, Empty => Page<Limit>
 );
 call!(
-    /// One policy.
-    Show: "/v1/limit/show", Read, ShowRequest => Limit
+    /// One policy, with whom it limits now on the instance that answers.
+    Show: "/v1/limit/show", Read, ShowRequest => Shown
+);
+call!(
+    /// The addresses, accounts and sessions that the instance that answers refused most in the last ten minutes.
+    Top: "/v1/limit/top", Read, TopRequest => Page<Limited>
+);
+call!(
+    /// What a limit would have done to the attempts of the past; changes nothing.
+    Test: "/v1/limit/test", Read, TestRequest => Trial
 );
 call!(
     /// Changes the live value of a policy, for good or for a time.
@@ -34,6 +42,10 @@ pub enum Kind {
     Ladder,
     /// A number that is never exceeded.
     Count,
+    /// So many different ones in a while.
+    Spread,
+    /// A share of all, in percent.
+    Share,
 }
 
 /// The values of a policy; which of them it has depends on its kind.
@@ -41,12 +53,21 @@ pub enum Kind {
 pub struct Setting {
     /// Of a rate: how many in how long.
     pub rate: Option<Rate>,
-    /// How many at once; of a count: how many.
+    /// How many at once; of a count or a spread: how many; of a share: of how many at least.
     pub burst: Option<u32>,
     /// Of a ladder: the delay after the burst; it doubles from there.
     pub first_delay: Option<Span>,
     /// Of a ladder: the longest delay.
     pub max_delay: Option<Span>,
+    /// Of a share: more than so many in a hundred.
+    #[serde(default)]
+    pub percent: Option<u32>,
+    /// Of a spread: how long each counts.
+    #[serde(default)]
+    pub window: Option<Span>,
+    /// Of a spread: how long it locks.
+    #[serde(default)]
+    pub lock: Option<Span>,
 }
 
 /// A policy as operators see it.
@@ -64,6 +85,15 @@ pub struct Limit {
     pub first_delay: Option<Span>,
     /// See [`Setting::max_delay`].
     pub max_delay: Option<Span>,
+    /// See [`Setting::percent`].
+    #[serde(default)]
+    pub percent: Option<u32>,
+    /// See [`Setting::window`].
+    #[serde(default)]
+    pub window: Option<Span>,
+    /// See [`Setting::lock`].
+    #[serde(default)]
+    pub lock: Option<Span>,
     /// What the configuration says: where it returns to.
     pub default: Setting,
     /// When it was last changed; `null`: never, it has its default.
@@ -74,6 +104,113 @@ pub struct Limit {
     pub expires_at: Option<Timestamp>,
     /// Whether it only counts and refuses nothing.
     pub shadow: bool,
+    /// How many the instance that answers has refused since its start.
+    #[serde(default)]
+    pub refused: u64,
+    /// How many it would have refused, had the policy not only counted.
+    #[serde(default)]
+    pub would_refuse: u64,
+}
+
+/// Answer of [`Show`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// The policy.
+    #[serde(flatten)]
+    pub limit: Limit,
+    /// Who is at the limit now, the longest wait first; at most a thousand.
+    pub limited: Vec<Limited>,
+}
+
+/// Somebody at a limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limited {
+    /// Name of the policy.
+    pub policy: String,
+    /// Address, network, account, session or user id.
+    pub key: String,
+    /// Until the next one is let through; zero: it would be now.
+    pub wait: Span,
+    /// Since when it is at the limit, with pauses of less than a minute.
+    pub since: Timestamp,
+    /// When the last one was refused.
+    pub last: Timestamp,
+    /// How many were refused in the last ten minutes.
+    pub refused: u64,
+    /// How many would have been, had the policy not only counted.
+    pub would_refuse: u64,
+}
+
+/// Request of [`Top`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TopRequest {
+    /// At most so many.
+    #[serde(default)]
+    pub limit: Option<u32>,
+}
+
+/// Request of [`Test`]; values that are absent are those in force.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TestRequest {
+    /// Name of the policy.
+    pub policy: String,
+    /// See [`Setting::rate`].
+    #[serde(default)]
+    pub rate: Option<Rate>,
+    /// See [`Setting::burst`].
+    #[serde(default)]
+    pub burst: Option<u32>,
+    /// See [`Setting::first_delay`].
+    #[serde(default)]
+    pub first_delay: Option<Span>,
+    /// See [`Setting::max_delay`].
+    #[serde(default)]
+    pub max_delay: Option<Span>,
+    /// How much of the past; `null`: a day.
+    #[serde(default)]
+    pub replay: Option<Span>,
+}
+
+/// Answer of [`Test`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Name of the policy.
+    pub policy: String,
+    /// The limit that was tried.
+    pub tried: Setting,
+    /// From when on attempts were read.
+    pub since: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+    /// Whether older ones were left out because there were too many.
+    pub cut: bool,
+    /// How many events were read.
+    pub events: u64,
+    /// How many attempts they tell of.
+    pub attempts: u64,
+    /// How many the limit would have refused.
+    pub refused: u64,
+    /// How many of those were logins that succeeded.
+    pub refused_logins: u64,
+    /// Whom it would have refused most.
+    pub worst: Vec<Worst>,
+    /// What the audit does not know and this answer therefore assumes.
+    pub notes: Vec<String>,
+}
+
+/// Somebody whom a limit would have refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worst {
+    /// Network or account.
+    pub key: String,
+    /// How many attempts.
+    pub attempts: u64,
+    /// How many the limit would have refused.
+    pub refused: u64,
+    /// How many of those were logins that succeeded.
+    pub refused_logins: u64,
 }
 
 /// Request of [`Show`].
@@ -102,7 +239,10 @@ pub struct SetRequest {
     /// See [`Setting::max_delay`].
     #[serde(default)]
     pub max_delay: Option<Span>,
-    /// How long it holds; `null`: until it is changed again.
+    /// See [`Setting::percent`].
+    #[serde(default)]
+    pub percent: Option<u32>,
+    /// How long it holds, after which the value before it returns; `null`: until it is changed again.
     #[serde(default, rename = "for")]
     pub lasting: Option<Span>,
     /// Count, and refuse nothing.

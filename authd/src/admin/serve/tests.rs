@@ -22,6 +22,10 @@ impl Witness for Listening {
         self.0.lock().unwrap().push(why);
     }
 
+    async fn admit(&self, _: &Caller) -> Result<(), i64> {
+        Ok(())
+    }
+
     fn request_id(&self) -> String {
         "req_test".to_owned()
     }

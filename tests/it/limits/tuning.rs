@@ -1,0 +1,153 @@
+//! `authctl limit`: values for a time, values that only count, who is limited, and limits tried on the past.
+
+use super::{PROXY, WRONG, login};
+use authd::{
+    auth::{Doing, LimitChange, Operator},
+    domain::limit::PolicyName,
+};
+use shared::{
+    admin::limit::{Set, SetRequest, Show, ShowRequest, Test, TestRequest, Top, TopRequest},
+    error::ErrorCode,
+    time::Span,
+};
+use std::time::Duration;
+use tests::{client::PASSWORD, daemon::Daemon, inprocess::InProcess, options::Options};
+
+pub(super) fn operator() -> Operator {
+    Operator {
+        uid: 0,
+        login_uid: None,
+        pid: None,
+        request_id: "test".into(),
+        reason: None,
+        ticket: None,
+        mode: Doing::ForReal,
+    }
+}
+
+on_both! {
+    async fn a_value_for_a_time_gives_way_to_the_value_before_it(options) {
+        let app = InProcess::start(options).await;
+        let auth = &app.daemon.auth;
+        let change = |rate: &str, life_s: Option<u64>| LimitChange {
+            rate: rate.parse().ok(), life: life_s.map(|life_s| Span(Duration::from_secs(life_s))), ..Default::default()
+        };
+        let rate = || match auth.limits().get(PolicyName::LoginIp).unwrap().value {
+            authd::domain::limit::PolicyValue::Rate { rate, .. } => rate.to_string(),
+            other => panic!("{other:?}"),
+        };
+        let set = |change| async move { auth.set_limit(&operator(), PolicyName::LoginIp, change).await.unwrap() };
+        set(change("40/min", None)).await;
+        set(change("5/min", Some(3_600))).await;
+        set(change("6/min", Some(1_800))).await;
+        assert_eq!(rate(), "6/min");
+        app.clock.advance_secs(1_801);
+        app.turn_jobs().await;
+        assert_eq!(rate(), "40/min", "what was set for good returns");
+        set(change("7/min", Some(1_800))).await;
+        set(change("50/min", None)).await;
+        assert_eq!(rate(), "50/min", "a new value for good ends the one for a time");
+        set(change("8/min", Some(1_800))).await;
+        auth.reset_limit(&operator(), PolicyName::LoginIp).await.unwrap();
+        assert_eq!(rate(), "off", "the configured value");
+    }
+}
+
+#[tokio::test]
+async fn a_policy_in_shadow_shows_whom_it_would_have_refused() {
+    let daemon = Daemon::start(Options::sqlite().config(PROXY)).await;
+    let set = SetRequest {
+        policy: "login.ip".into(),
+        rate: "1/h".parse().ok(),
+        burst: Some(2),
+        shadow: true,
+        ..SetRequest::default()
+    };
+    daemon.admin().call::<Set>(&set).await;
+    for number in 0..5 {
+        let email = format!("user{number}@example.org");
+        login(daemon.client(), "192.0.2.9", &email, WRONG).send().await.assert_status(401);
+    }
+    let shown = daemon.admin().call::<Show>(&ShowRequest { policy: "login.ip".into() }).await;
+    assert_eq!((shown.limit.shadow, shown.limit.refused, shown.limit.would_refuse), (true, 0, 3));
+    assert_eq!((shown.limited.len(), shown.limited[0].would_refuse), (1, 3));
+    let list = daemon.ctl().run(&["limit", "list"]).await;
+    assert!(list.stdout.contains("3 let through"), "{list:?}");
+}
+
+#[tokio::test]
+async fn whoever_is_limited_is_shown_with_the_wait_until_they_are_not() {
+    let config =
+        "[limit.\"login.account\"]\nburst = 2\nfirst_delay = \"1m\"\n[limit.\"login.ip\"]\nrate = \"1/h\"\nburst = 6";
+    let daemon = Daemon::start(Options::sqlite().config(PROXY).config(config)).await;
+    let ada = daemon.client().register("ada@example.org").await;
+    for _ in 0..2 {
+        login(daemon.client(), "192.0.2.9", "ada@example.org", WRONG).send().await.assert_status(401);
+    }
+    let show = |policy: &str| ShowRequest { policy: policy.into() };
+    let locked = daemon.admin().call::<Show>(&show("login.account")).await;
+    assert_eq!(locked.limited.len(), 1, "locked by its last failure, though nobody was refused yet");
+    assert_eq!((locked.limited[0].key.as_str(), locked.limited[0].refused), (ada.user.as_str(), 0));
+    assert!((50..=60).contains(&locked.limited[0].wait.0.as_secs()), "{locked:?}");
+    for _ in 0..7 {
+        login(daemon.client(), "192.0.2.9", "ada@example.org", PASSWORD)
+            .send()
+            .await
+            .assert_refused(ErrorCode::RateLimited);
+    }
+    let top = daemon.admin().call::<Top>(&TopRequest::default()).await.items;
+    let counts: Vec<_> = top.iter().map(|one| (one.policy.as_str(), one.key.as_str(), one.refused)).collect();
+    assert_eq!(counts, [("login.account", ada.user.as_str(), 4), ("login.ip", "192.0.2.9", 3)]);
+    daemon.ctl().run(&["limit", "reset", "login.account", "--key", "ada@example.org"]).await;
+    assert!(daemon.admin().call::<Show>(&show("login.account")).await.limited.is_empty());
+    let json = daemon.ctl().run(&["limit", "top", "-o", "json"]).await.json();
+    assert_eq!(json["data"][0]["policy"], "login.account", "{json}");
+    let text = daemon.ctl().run(&["limit", "show", "login.ip"]).await;
+    assert!(text.stdout.contains("192.0.2.9") && text.stderr.contains("instance"), "{text:?}");
+}
+
+on_both! {
+    async fn a_limit_tried_on_the_past_tells_the_real_logins_it_would_have_refused(options) {
+        let daemon = Daemon::start(options.config(PROXY).config("[limit.\"login.account\"]\nburst = 84")).await;
+        let client = daemon.client();
+        for name in ["ada@example.org", "bob@example.org"] {
+            client.register(name).await;
+        }
+        for _ in 0..9 {
+            login(client, "192.0.2.1", "ada@example.org", WRONG).send().await.assert_status(401);
+        }
+        login(client, "192.0.2.77", "ada@example.org", PASSWORD).send().await.assert_status(200);
+        login(client, "198.51.100.1", "bob@example.org", PASSWORD).send().await.assert_status(200);
+        let wish = |policy: &str| TestRequest {
+            policy: policy.into(), rate: "1/h".parse().ok(), burst: Some(4), ..TestRequest::default()
+        };
+        let before = daemon.admin().call::<Show>(&ShowRequest { policy: "login.net".into() }).await.limit;
+        let trial = daemon.reader().call::<Test>(&wish("login.net")).await;
+        assert_eq!((trial.attempts, trial.refused, trial.refused_logins, trial.cut), (11, 6, 1, false), "{trial:?}");
+        assert_eq!((trial.worst.len(), trial.worst[0].key.as_str()), (1, "192.0.2.0/24"));
+        let ladder = TestRequest {
+            rate: None, burst: Some(3), first_delay: "1h".parse().ok(), max_delay: "2h".parse().ok(),
+            ..wish("login.account")
+        };
+        let trial = daemon.admin().call::<Test>(&ladder).await;
+        assert_eq!((trial.attempts, trial.refused, trial.refused_logins), (11, 7, 1), "{trial:?}");
+        let after = daemon.admin().call::<Show>(&ShowRequest { policy: "login.net".into() }).await.limit;
+        assert_eq!(before, after, "it changes nothing");
+        assert!(!daemon.admin().events_about("audit.read", "replay").await.is_empty());
+        assert_eq!(daemon.admin().try_call::<Test>(&wish("register.ip")).await.status, 400);
+        let said = daemon.ctl().run(&["limit", "test", "login.net", "1/h", "--burst", "4", "--replay", "24h"]).await;
+        assert!(said.stdout.contains("of 11 attempts it would have refused 6, 1 of them real logins"), "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_list_waits_for_its_turn_instead_of_failing() {
+    let daemon = Daemon::start(Options::sqlite().config("[limit.\"admin.uid\"]\nrate = \"10/s\"\nburst = 3")).await;
+    for number in 0..8 {
+        daemon.client().register(&format!("user{number}@example.org")).await;
+    }
+    for _ in 0..6 {
+        let listed = daemon.ctl().run(&["user", "list", "-o", "ids"]).await;
+        assert_eq!((listed.code, listed.stdout.lines().count()), (Some(0), 8), "{listed:?}");
+    }
+}
