@@ -75,8 +75,8 @@ on_both! {
         answers.dedup();
         assert_eq!(answers.len(), 1, "one answer everywhere: {answers:?}");
 
-        for call in [client.get("/api/auth/verify"), client.get("/api/auth/sessions"), client.get("/api/user/profile")] {
-            from(call.bearer(&tokens.access)).send().await.assert_status(200);
+        for path in ["/api/auth/verify", "/api/auth/sessions", "/api/user/profile"] {
+            from(client.get(path).bearer(&tokens.access)).send().await.assert_status(200);
         }
         for path in ["/health", "/health/ready", "/.well-known/jwks.json"] {
             from(client.get(path)).send().await.assert_status(200);
@@ -84,7 +84,8 @@ on_both! {
         // Nothing was consumed, and others get in.
         client.refresh(&tokens).await;
         login(client, "203.0.114.1", "ada@example.org", PASSWORD).send().await.assert_status(200);
-        from(client.post("/api/auth/logout", &json!({ "refresh_token": tokens.refresh }))).send().await.assert_status(204);
+        let logout = json!({ "refresh_token": tokens.refresh });
+        from(client.post("/api/auth/logout", &logout)).send().await.assert_status(204);
 
         let banned = daemon.admin().events_about("address.banned", "203.0.113.0/24").await;
         assert_eq!((banned.len(), banned[0].reason.as_deref()), (1, Some("a botnet")));

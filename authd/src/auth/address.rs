@@ -179,7 +179,7 @@ impl Auth {
 
     /// Whether a ban would shut out this machine or a proxy through which everybody comes.
     fn check_ban(&self, network: IpNet) -> Result<(), OperatorRefusal> {
-        let refuse = |what: String| Err(OperatorRefusal::Invalid(format!("{what}; to ban it all the same, force it")));
+        let refuse = |what: String| Err(OperatorRefusal::Invalid(format!("{what} (--force bans it all the same)")));
         if let Some(own) = loopback().into_iter().find(|own| overlap(network, *own)) {
             return refuse(format!("{} reaches into the loopback network {own}", shown(network)));
         }

@@ -54,7 +54,6 @@ impl Alarms {
 
 impl Auth {
     /// Whether the caller's device is known: the one place that says so.
-    #[expect(clippy::unused_self, reason = "it is asked of the store once devices can be known")]
     pub(super) fn standing(&self, _caller: &Caller) -> Standing {
         Standing::Unknown
     }

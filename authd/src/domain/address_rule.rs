@@ -105,9 +105,9 @@ pub fn overlap(one: IpNet, other: IpNet) -> bool {
 /// Networks that nobody means to ban: those this machine talks to itself by.
 #[must_use]
 pub fn loopback() -> [IpNet; 2] {
-    let v4 = Ipv4Net::new_assert(std::net::Ipv4Addr::new(127, 0, 0, 0), 8);
-    let v6 = Ipv6Net::new_assert(std::net::Ipv6Addr::LOCALHOST, 128);
-    [IpNet::V4(v4), IpNet::V6(v6)]
+    const V4: Ipv4Net = Ipv4Net::new_assert(std::net::Ipv4Addr::new(127, 0, 0, 0), 8);
+    const V6: Ipv6Net = Ipv6Net::new_assert(std::net::Ipv6Addr::LOCALHOST, 128);
+    [IpNet::V4(V4), IpNet::V6(V6)]
 }
 
 /// All rules, in the order in which they are found: an immutable snapshot, replaced as a whole.
@@ -325,7 +325,10 @@ mod tests {
     proptest! {
         #[test]
         fn the_book_finds_what_a_search_of_all_rules_finds(
-            rules in proptest::collection::vec(any_rule(), 0..40), low in 0u32..80, six in any::<bool>(), now_ms in 0i64..4,
+            rules in proptest::collection::vec(any_rule(), 0..40),
+            low in 0u32..80,
+            six in any::<bool>(),
+            now_ms in 0i64..4,
         ) {
             let ip = if six {
                 IpAddr::from(std::net::Ipv6Addr::from(0x2001_0db8 << 96 | u128::from(low)))

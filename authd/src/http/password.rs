@@ -58,7 +58,7 @@ pub(super) struct ResetPasswordBody {
     new_password: String,
 }
 
-refusals!(ResetRefusals: ANY BODY JSON, TokenInvalid, WeakPassword);
+refusals!(ResetRefusals: ANY BODY JSON, TokenInvalid, WeakPassword, RateLimited);
 
 /// Set a password with a one-time reset; every session of the account ends.
 #[utoipa::path(

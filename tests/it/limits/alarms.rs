@@ -35,9 +35,8 @@ async fn own_accounts_do_not_hide_a_spray_and_repeats_on_one_account_are_none() 
     let app = InProcess::start(Options::sqlite().config(PROXY).config("[limit.\"login.spray\"]\ncount = 4")).await;
     let client = app.client();
     client.register("eve@example.org").await;
-    let attempt = |email: String, password| {
-        let call = login(client, "192.0.2.1", &email, password);
-        async move { call.send().await }
+    let attempt = |email: String, password: &'static str| async move {
+        login(client, "192.0.2.1", &email, password).send().await
     };
     let mut statuses = Vec::new();
     for number in 0..4 {

@@ -10,10 +10,14 @@ use crate::{
     },
 };
 use serde_json::Value;
-use shared::admin::{
-    Page,
-    limit::{Limited, Shown, Top, TopRequest},
+use shared::{
+    admin::{
+        Page,
+        limit::{Limited, Shown, Top, TopRequest},
+    },
+    time::Span,
 };
+use std::time::Duration;
 
 /// What the numbers are of.
 const WHOSE: &str = "counted by the instance that answers, in the last ten minutes; others count for themselves";
@@ -39,7 +43,8 @@ impl Row for Limited {
 
 /// The wait in whole seconds.
 fn wait(limited: &Limited) -> String {
-    format!("{}s", limited.wait.0.as_millis().div_ceil(1_000))
+    let seconds = u64::try_from(limited.wait.0.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX);
+    Span(Duration::from_secs(seconds)).to_string()
 }
 
 /// Shows a policy and below it who is at its limit.

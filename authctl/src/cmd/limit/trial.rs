@@ -71,14 +71,17 @@ pub(super) async fn run(context: &mut Context<'_>, candidate: &Candidate) -> Res
         Format::Json => context.output.document("limit.test", &trial, Value::Null),
         Format::Jsonl => context.output.raw(&crate::output::json::lines(std::slice::from_ref(&trial))?),
         Format::Ids => context.output.rows(&trial.worst),
-        Format::Table | Format::Wide => show(context, trial),
+        Format::Table | Format::Wide => show(context, candidate, trial),
     }
 }
 
-fn show(context: &mut Context<'_>, trial: Trial) -> Result<(), Error> {
-    let since = context.output.look().time(trial.since);
-    let line =
-        clean(&format!("{} {}, from {since} on: {}", trial.policy, super::setting(&trial.tried), sentence(&trial)));
+fn show(context: &mut Context<'_>, candidate: &Candidate, trial: Trial) -> Result<(), Error> {
+    let period = match trial.cut {
+        true => format!("from {} on", context.output.look().time(trial.since)),
+        false => format!("in the last {}", candidate.replay),
+    };
+    let tried = format!("{} {}", trial.policy, super::setting(&trial.tried));
+    let line = clean(&format!("{tried}, {period}: {}", sentence(&trial)));
     context.output.raw(&(line + "\n"))?;
     if !trial.worst.is_empty() {
         context.output.raw("\n")?;
