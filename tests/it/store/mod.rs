@@ -14,6 +14,7 @@ mod key;
 mod model;
 mod races;
 mod rotate;
+mod rule;
 mod schema;
 mod session;
 mod setting;

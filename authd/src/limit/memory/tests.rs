@@ -346,3 +346,37 @@ proptest! {
         })?;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_accounts_tried_at_once_fail_no_more_than_the_spread_allows() {
+    use crate::domain::spread::Spread;
+    let spread = Spread { most: 10, window_ms: 600_000, lock_ms: 900_000 };
+    let (limiter, clock) = limiter_of(|_| Policy::configured(PolicyValue::Spread(spread)));
+    let mut storm = JoinSet::new();
+    for account in 0..200 {
+        let limiter = Arc::clone(&limiter);
+        storm.spawn(async move {
+            match limiter.reserve(PolicyName::LoginSpray, key("a"), LONG_MS).await {
+                Reserved::Place(place) => {
+                    tokio::task::yield_now().await;
+                    limiter.settle_about(place, Outcome::Failed, account).await;
+                    1
+                }
+                Reserved::Denied { .. } | Reserved::Overloaded => 0,
+            }
+        });
+    }
+    assert_eq!(storm.join_all().await.into_iter().sum::<i32>(), 10);
+    let limited = limiter.refusals().limited(PolicyName::LoginSpray, START_MS);
+    assert_eq!((limited.len(), limited[0].wait_ms, limited[0].refused), (1, 900_000, 190));
+    assert!(limiter.forget(PolicyName::LoginSpray, &key("a")).await);
+    assert!(limiter.refusals().limited(PolicyName::LoginSpray, START_MS).is_empty());
+    clock.advance(1);
+    for account in [1, 1, 1, 2] {
+        let place = place(&limiter, PolicyName::LoginSpray).await;
+        limiter.settle_about(place, Outcome::Failed, account).await;
+    }
+    let place = place(&limiter, PolicyName::LoginSpray).await;
+    limiter.settle_about(place, Outcome::Succeeded, 3).await;
+    assert_eq!(limiter.wait_ms(PolicyName::LoginSpray, &key("a")).await, 0, "two of ten have failed");
+}
