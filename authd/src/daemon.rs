@@ -119,6 +119,8 @@ impl Daemon {
             Parts {
                 accounts: stores.accounts.clone(),
                 sessions: stores.sessions.clone(),
+                devices: stores.devices.clone(),
+                hard: stores.hard.clone(),
                 keys: stores.keys.clone(),
                 settings: stores.settings.clone(),
                 rules: stores.rules.clone(),

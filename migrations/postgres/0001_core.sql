@@ -71,6 +71,8 @@ CREATE TABLE session (
     rate_tat_us       BIGINT NOT NULL DEFAULT 0,
     network           TEXT,
     device            TEXT,
+    -- The known device that logged in; it may have been dropped since.
+    device_id         TEXT COLLATE "C",
     strays            BIGINT NOT NULL DEFAULT 0,
     stray_generation  BIGINT NOT NULL DEFAULT 0,
     amr               TEXT NOT NULL,
@@ -90,18 +92,28 @@ CREATE TABLE device (
     summary      TEXT,
     created_ms   BIGINT NOT NULL,
     last_used_ms BIGINT,
-    expires_ms   BIGINT NOT NULL
+    expires_ms   BIGINT NOT NULL,
+    -- Wrong passwords given with it in a row.
+    failures     BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX device_account ON device (account_id);
+CREATE INDEX device_expires ON device (expires_ms);
 
+-- Passwords evaluated since the last right one: of an account (its id), or of a bucket of names that nobody has.
 CREATE TABLE throttle (
     tenant_id  TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
-    policy     TEXT NOT NULL,
-    bucket     TEXT NOT NULL,
-    count      BIGINT NOT NULL DEFAULT 0,
-    changed_ms BIGINT NOT NULL,
-    PRIMARY KEY (tenant_id, policy, bucket)
+    bucket     TEXT COLLATE "C" NOT NULL,
+    unknown    BIGINT NOT NULL,
+    known      BIGINT NOT NULL,
+    -- Moves whenever the count starts from zero.
+    generation BIGINT NOT NULL DEFAULT 0,
+    -- When an operator or a reset last opened it: every instance then forgets what it holds against the account.
+    opened_ms  BIGINT,
+    forget_ms  BIGINT,
+    PRIMARY KEY (tenant_id, bucket)
 );
+CREATE INDEX throttle_opened ON throttle (opened_ms) WHERE opened_ms IS NOT NULL;
+CREATE INDEX throttle_forget ON throttle (forget_ms) WHERE forget_ms IS NOT NULL;
 
 CREATE TABLE reset (
     account_id TEXT COLLATE "C" PRIMARY KEY REFERENCES account (id),

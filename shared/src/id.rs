@@ -120,6 +120,10 @@ id!(
     KeyId, "key"
 );
 id!(
+    /// A known device.
+    DeviceId, "dev"
+);
+id!(
     /// An audit event.
     EventId, "evt"
 );

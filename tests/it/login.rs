@@ -282,7 +282,7 @@ on_both! {
                 answer.assert_refused(if no_text { ErrorCode::Malformed } else { ErrorCode::TokenInvalid });
             }
         }
-        assert_eq!(daemon.admin().call::<limit::List>(&Empty {}).await.items.len(), 12, "the tables are still there");
+        assert_eq!(daemon.admin().call::<limit::List>(&Empty {}).await.items.len(), 15, "the tables are still there");
     }
 }
 

@@ -31,8 +31,10 @@ macro_rules! on_both {
 }
 
 mod admin;
-mod failures;
 mod bans;
+mod device;
+mod failures;
+mod hard;
 mod heavy;
 mod http;
 mod imports;

@@ -3,7 +3,7 @@
 use crate::wire::{Answer, Lost, exchange};
 use http_body_util::Full;
 use hyper::Request;
-use shared::admin::{Call, audit, session};
+use shared::admin::{Call, Empty, audit, daemon, session};
 use std::path::PathBuf;
 use tokio::net::UnixStream;
 
@@ -104,6 +104,11 @@ impl Admin {
             ..Default::default()
         };
         self.call::<audit::List>(&wanted).await.items
+    }
+
+    /// How many passwords the daemon has checked since it started.
+    pub async fn evaluated(&self) -> u64 {
+        self.call::<daemon::Status>(&Empty {}).await.hashing.evaluated
     }
 
     /// A session as the database has it.

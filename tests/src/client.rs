@@ -21,6 +21,8 @@ pub struct Tokens {
     pub session: String,
     /// Account id.
     pub user: String,
+    /// Token of a device that is known from now on.
+    pub device: Option<String>,
 }
 
 impl Tokens {
@@ -38,6 +40,7 @@ impl Tokens {
             refresh: answer.text("refresh_token"),
             session: answer.text("session_id"),
             user,
+            device: answer.json()["device_token"].as_str().map(str::to_owned),
         }
     }
 }
@@ -120,6 +123,12 @@ impl Client {
     /// Sends a login.
     pub async fn try_login(&self, email: &str, password: &str) -> Answer {
         self.post("/api/auth/login", &json!({ "email": email, "password": password })).send().await
+    }
+
+    /// Sends a login with the token of a known device.
+    pub async fn try_login_from(&self, device: &str, email: &str, password: &str) -> Answer {
+        let body = json!({ "email": email, "password": password, "device_token": device });
+        self.post("/api/auth/login", &body).send().await
     }
 
     /// Refreshes.

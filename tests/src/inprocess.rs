@@ -72,6 +72,7 @@ impl InProcess {
     pub async fn turn_jobs(&self) {
         let auth = &self.daemon.auth;
         auth.poll_settings().await.expect("settings");
+        auth.follow_openings().await.expect("openings");
         auth.poll_revocations().await.expect("revocations");
         auth.poll_alarms().await.expect("alarms");
         auth.beat(&self.daemon.instance).await.expect("keys");

@@ -64,6 +64,9 @@ pub struct Values {
     /// How many at once
     #[arg(long, value_name = "N")]
     burst: Option<u32>,
+    /// Of login.hard, whose burst is for unknown devices: how many for known ones
+    #[arg(long, value_name = "N")]
+    known: Option<u32>,
     /// Of a ladder: the delay after the burst; each further one doubles
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     first_delay: Option<Span>,
@@ -107,6 +110,7 @@ fn value(limit: &Limit) -> String {
     setting(&Setting {
         rate: limit.rate,
         burst: limit.burst,
+        known: limit.known,
         first_delay: limit.first_delay,
         max_delay: limit.max_delay,
         percent: limit.percent,
@@ -137,6 +141,7 @@ fn setting_of_others(setting: &Setting) -> String {
         (Some(burst), false) => parts.push(format!("burst {burst}")),
         (None, _) => {}
     }
+    parts.extend(setting.known.map(|known| format!("known {known}")));
     match (setting.first_delay, setting.max_delay) {
         (Some(first), Some(max)) => parts.push(format!("then {first} to {max}")),
         (Some(first), None) => parts.push(format!("then {first}")),
@@ -167,6 +172,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Erro
 async fn set(context: &mut Context<'_>, values: &Values) -> Result<(), Error> {
     let says_nothing = values.rate.is_none()
         && values.burst.is_none()
+        && values.known.is_none()
         && values.first_delay.is_none()
         && values.max_delay.is_none()
         && values.percent.is_none()
@@ -178,6 +184,7 @@ async fn set(context: &mut Context<'_>, values: &Values) -> Result<(), Error> {
         policy: values.policy.clone(),
         rate: values.rate,
         burst: values.burst,
+        known: values.known,
         first_delay: values.first_delay,
         max_delay: values.max_delay,
         percent: values.percent,
@@ -243,10 +250,12 @@ mod tests {
             max_delay: "15m".parse().ok(),
             ..Setting::default()
         };
-        let count = Setting { burst: Some(85), ..Setting::default() };
+        let count = Setting { burst: Some(5), ..Setting::default() };
+        let hard = Setting { burst: Some(85), known: Some(15), ..Setting::default() };
         assert_eq!(setting(&rate), "30/min burst 20");
         assert_eq!(setting(&ladder), "burst 5 then 1s to 15m");
-        assert_eq!(setting(&count), "85");
+        assert_eq!(setting(&count), "5");
+        assert_eq!(setting(&hard), "85 known 15");
         assert_eq!(setting(&Setting::default()), "-");
         let window = "10m".parse().ok();
         let spread = Setting { burst: Some(10), window, lock: "15m".parse().ok(), ..Setting::default() };

@@ -46,7 +46,7 @@ impl Row for StatusReport {
 
 fn hashing(report: &StatusReport) -> String {
     let pool = &report.hashing;
-    format!("{} of {} busy, {} waiting", pool.busy, pool.workers, pool.queued)
+    format!("{} of {} busy, {} waiting, {} checked", pool.busy, pool.workers, pool.queued, pool.evaluated)
 }
 
 fn degraded(parts: &[Degraded], look: &Look) -> String {

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     auth::{LimitChange, OperatorRefusal},
     domain::{
+        hard::Lane,
         limit::{Policy, PolicyName, PolicyValue},
         refusals::{self, Sum},
         rotation::Shadow,
@@ -77,6 +78,7 @@ pub(super) async fn set(admin: Arc<Admin>, by: Caller, request: SetRequest) -> R
     let change = LimitChange {
         rate: request.rate,
         burst: request.burst,
+        known: request.known,
         first_delay: request.first_delay,
         max_delay: request.max_delay,
         percent: request.percent,
@@ -98,6 +100,7 @@ fn preview(previous: &Limit, request: &SetRequest, now_ms: i64) -> Limit {
     Limit {
         rate: request.rate.or(previous.rate),
         burst: request.burst.or(previous.burst),
+        known: request.known.or(previous.known),
         first_delay: request.first_delay.or(previous.first_delay),
         max_delay: request.max_delay.or(previous.max_delay),
         percent: request.percent.or(previous.percent),
@@ -125,10 +128,11 @@ pub(super) async fn reset(admin: Arc<Admin>, by: Caller, request: ResetRequest) 
 }
 
 fn as_configured(limit: &Limit) -> Limit {
-    let Setting { rate, burst, first_delay, max_delay, percent, .. } = limit.default.clone();
+    let Setting { rate, burst, known, first_delay, max_delay, percent, .. } = limit.default.clone();
     Limit {
         rate,
         burst,
+        known,
         first_delay,
         max_delay,
         percent,
@@ -141,18 +145,19 @@ fn as_configured(limit: &Limit) -> Limit {
 }
 
 fn limit(name: PolicyName, policy: &Policy, sum: Sum) -> Limit {
-    let Setting { rate, burst, first_delay, max_delay, percent, window, lock } = setting(&policy.value);
+    let Setting { rate, burst, known, first_delay, max_delay, percent, window, lock } = setting(&policy.value);
     Limit {
         policy: name.as_str().to_owned(),
         kind: match policy.value {
             PolicyValue::Rate { .. } => Kind::Rate,
             PolicyValue::Ladder(_) => Kind::Ladder,
-            PolicyValue::Count { .. } => Kind::Count,
+            PolicyValue::Count { .. } | PolicyValue::Hard(_) => Kind::Count,
             PolicyValue::Spread(_) => Kind::Spread,
             PolicyValue::Share(_) => Kind::Share,
         },
         rate,
         burst,
+        known,
         first_delay,
         max_delay,
         percent,
@@ -182,6 +187,9 @@ pub(super) fn setting(value: &PolicyValue) -> Setting {
             ..Setting::default()
         },
         PolicyValue::Count { max } => Setting { burst: Some(*max), ..Setting::default() },
+        PolicyValue::Hard(limit) => {
+            Setting { burst: Some(limit.of(Lane::Unknown)), known: Some(limit.of(Lane::Known)), ..Setting::default() }
+        }
         PolicyValue::Spread(spread) => Setting {
             rate: (spread.most == 0).then_some(Rate::Off),
             burst: Some(spread.most),

@@ -6,7 +6,7 @@ use super::{
     problem::Denied,
 };
 use crate::{
-    auth::NewUser,
+    auth::{LockedLanes, NewUser},
     domain::{
         account::{Account, AccountFilter, AccountRow, Disabled},
         page,
@@ -22,6 +22,7 @@ use shared::{
             User,
         },
     },
+    id::UserId,
     time::Timestamp,
 };
 use std::sync::Arc;
@@ -74,12 +75,9 @@ pub(super) async fn list(admin: Arc<Admin>, _: Caller, request: ListRequest) -> 
         }),
     };
     let rows = admin.auth.list_users(filter, page_request(request.limit, request.after)?).await?;
-    let mut locked = Vec::with_capacity(rows.items.len());
-    for row in &rows.items {
-        locked.push(admin.auth.is_locked(&row.account.id).await);
-    }
-    let mut locked = locked.into_iter();
-    Ok(shown(rows, |row| user(row, locked.next().unwrap_or(false))))
+    let ids: Vec<UserId> = rows.items.iter().map(|row| row.account.id.clone()).collect();
+    let mut locked = admin.auth.locked(&ids).await?.into_iter();
+    Ok(shown(rows, |row| user(row, locked.next().unwrap_or_default())))
 }
 
 /// `user/show`
@@ -105,7 +103,11 @@ pub(super) async fn create(admin: Arc<Admin>, by: Caller, request: CreateRequest
         return Ok(Created { user: None, reset_token: None, expires_at: None });
     }
     let (reset_token, expires_at) = handed_over(made.reset);
-    Ok(Created { user: Some(user(AccountRow { account: made.account, sessions: 0 }, false)), reset_token, expires_at })
+    Ok(Created {
+        user: Some(user(AccountRow { account: made.account, sessions: 0 }, LockedLanes::default())),
+        reset_token,
+        expires_at,
+    })
 }
 
 fn handed_over(reset: Option<(Secret, i64)>) -> (Option<WireSecret>, Option<Timestamp>) {
@@ -173,7 +175,7 @@ async fn after(admin: &Admin, before: User) -> Result<User, Denied> {
     Ok(find(admin, before.id.as_str()).await.unwrap_or(before))
 }
 
-fn user(row: AccountRow, locked: bool) -> User {
+fn user(row: AccountRow, locked: LockedLanes) -> User {
     let Account { id, email, username, created_ms, last_login_ms, disabled_ms, .. } = row.account;
     User {
         id,
@@ -183,7 +185,11 @@ fn user(row: AccountRow, locked: bool) -> User {
         created_at: Timestamp(created_ms),
         last_login_at: last_login_ms.map(Timestamp),
         sessions: row.sessions,
-        // This version knows no devices: every one of them is unknown.
-        locked: locked.then_some(Locked::UnknownDevices),
+        locked: match (locked.unknown, locked.known) {
+            (false, false) => None,
+            (true, false) => Some(Locked::UnknownDevices),
+            (false, true) => Some(Locked::KnownDevices),
+            (true, true) => Some(Locked::Both),
+        },
     }
 }

@@ -36,16 +36,6 @@ pub struct Alarm {
     pub since_ms: i64,
 }
 
-/// How a caller stands to the account they want into.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// Nothing is known of the device.
-    Unknown,
-    /// Somebody has logged in with this device before: it has limits of its own.
-    #[expect(dead_code, reason = "nothing makes a device known in this version")]
-    Known,
-}
-
 impl Alarms {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -53,11 +43,6 @@ impl Alarms {
 }
 
 impl Auth {
-    /// Whether the caller's device is known: the one place that says so.
-    pub(super) fn standing(&self, _caller: &Caller) -> Standing {
-        Standing::Unknown
-    }
-
     /// The alarms that go on.
     #[must_use]
     pub fn alarms(&self) -> Vec<Alarm> {

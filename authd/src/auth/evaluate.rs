@@ -1,20 +1,26 @@
-//! The one function that evaluates passwords: it holds a place under a limit first, and settles it with what was learnt.
+//! The one function that evaluates passwords: it holds a place under a limit and charges the account first, and settles
+//! both with what was learnt.
 
 use crate::auth::{Auth, Refusal, tally};
 use crate::domain::{
     audit::Event,
+    hard::Lane,
     ladder::Outcome,
-    limit::{LimitKey, PolicyName, Reserved, Settled},
+    limit::{LimitKey, PolicyName, Reservation, Reserved, Settled},
     password::{Against, Checked, HashError, Password},
     store_error::StoreError,
 };
 
 /// A password to evaluate.
 pub(super) struct Evaluation<'a> {
-    /// Under which policy.
+    /// Under which policy of this instance.
     pub(super) policy: PolicyName,
     /// And key.
     pub(super) key: LimitKey,
+    /// Whose evaluations `login.hard` counts with it: an account, or a bucket of unknown names.
+    pub(super) account: LimitKey,
+    /// In which lane.
+    pub(super) lane: Lane,
     /// What was given.
     pub(super) password: Password,
     /// What it must match.
@@ -38,30 +44,50 @@ impl Auth {
     ///
     /// # Errors
     /// [`Refusal::RateLimited`] or [`Refusal::Overloaded`]; nothing was evaluated then. [`Refusal::Storage`] when the
-    /// refusal cannot be recorded.
+    /// database cannot count the evaluation (nothing was evaluated), or cannot record what came of it.
     pub(super) async fn evaluate(&self, evaluation: Evaluation<'_>) -> Result<Evaluated, Refusal> {
-        let Evaluation { policy, key, password, against, event } = evaluation;
-        let reserved = self.parts.limiter.reserve(policy, key, self.settings().wait_ms).await;
-        self.tally.decided(policy, tally::reservation(&reserved));
-        let place = match reserved {
-            Reserved::Place(place) => place,
-            Reserved::Denied { retry_after_ms } => {
-                self.note_denial(event.clone().denied(policy.as_str())).await?;
-                return Err(Refusal::RateLimited { retry_after_ms });
+        let Evaluation { policy, key, account, lane, password, against, event } = evaluation;
+        let place = self.place(policy, key, event).await?;
+        let charge = match self.charge(&account, lane, event).await {
+            Ok(charge) => charge,
+            Err(refusal) => {
+                self.parts.limiter.settle(place, Outcome::Abandoned).await;
+                return Err(refusal);
             }
-            Reserved::Overloaded => return Err(Refusal::Overloaded),
         };
-        let checked = match self.parts.hasher.check(password, against).await {
+        let checked = match self.parts.hasher.check(queue_of(policy), password, against).await {
             Err(HashError::Overloaded) => {
                 self.parts.limiter.settle(place, Outcome::Abandoned).await;
+                // Should storage fail here, the charge stays: too few evaluations are allowed then, never too many.
+                let _ = self.parts.hard.give_back(&charge).await.is_ok();
                 return Err(Refusal::Overloaded);
             }
             Err(HashError::Unusable) => Checked::Wrong,
             Ok(checked) => checked,
         };
-        let outcome = if checked == Checked::Wrong { Outcome::Failed } else { Outcome::Succeeded };
-        let settled = self.parts.limiter.settle(place, outcome).await;
+        if checked == Checked::Wrong {
+            let settled = self.parts.limiter.settle(place, Outcome::Failed).await;
+            self.note_failure(&charge, event).await?;
+            return Ok(Evaluated { checked, settled });
+        }
+        let cleared = self.parts.hard.clear(&account).await;
+        let settled = self.parts.limiter.settle(place, Outcome::Succeeded).await;
+        cleared?;
         Ok(Evaluated { checked, settled })
+    }
+
+    /// Holds a place, or refuses and says so in the audit.
+    async fn place(&self, policy: PolicyName, key: LimitKey, event: &Event) -> Result<Reservation, Refusal> {
+        let reserved = self.parts.limiter.reserve(policy, key, self.settings().wait_ms).await;
+        self.tally.decided(policy, tally::reservation(&reserved));
+        match reserved {
+            Reserved::Place(place) => Ok(place),
+            Reserved::Denied { retry_after_ms } => {
+                self.note_denial(event.clone().denied(policy.as_str())).await?;
+                Err(Refusal::RateLimited { retry_after_ms })
+            }
+            Reserved::Overloaded => Err(Refusal::Overloaded),
+        }
     }
 
     /// Refuses before a password is hashed in vain: storage is known to be away. The jobs notice its return.
@@ -77,9 +103,14 @@ impl Auth {
     }
 
     /// The key by which attempts on a name that no account has are counted: one of 2^18 buckets with the thresholds
-    /// of an account, so that unknown names behave alike and leave no row (reliability §2).
+    /// of an account, so that unknown names behave alike and leave few rows (reliability §2).
     pub(super) fn unknown_bucket(&self, canonical: &str) -> LimitKey {
         let [a, b, c, ..] = self.parts.sealer.tag("unknown-identifier", canonical.as_bytes());
         LimitKey::id(&format!("unknown:{}", (u32::from_be_bytes([0, a, b, c])) & 0x3_ffff))
     }
+}
+
+/// Who is hashed first: devices, whose attempts are limited. A session's are not while its password is right.
+fn queue_of(policy: PolicyName) -> Lane {
+    if policy == PolicyName::LoginDeviceFailures { Lane::Known } else { Lane::Unknown }
 }

@@ -30,6 +30,8 @@ pub struct Tokens {
     pub session: SessionId,
     /// The account.
     pub account: Account,
+    /// The token of a device that is known from now on.
+    pub device: Option<Secret>,
 }
 
 /// Somebody with an access token that works.
@@ -76,6 +78,7 @@ impl Auth {
             refresh_expires_in_s: seconds_left(grant.idle_expires_ms, now_ms),
             session: grant.session.clone(),
             account: grant.account.clone(),
+            device: None,
         })
     }
 
@@ -102,6 +105,7 @@ impl Auth {
             transport: Transport::Body,
             amr: vec![amr.to_owned()],
             cap: settings.cap,
+            device: None,
         };
         Ok((session, refresh))
     }

@@ -4,6 +4,7 @@ use crate::auth::{Auth, Operator, OperatorRefusal};
 use crate::domain::{
     attack::AttackRule,
     audit::Action,
+    hard::{CEILING, HardLimit, Lane},
     ladder::Ladder,
     limit::{LimitKey, Policy, PolicyName, PolicySet, PolicyValue},
     rotation::Shadow,
@@ -32,6 +33,8 @@ pub struct LimitChange {
     pub rate: Option<Rate>,
     /// For rates and ladders; for counts the most in a row, for spreads how many, for shares the least attempts.
     pub burst: Option<u32>,
+    /// For `login.hard`, whose `burst` is for unknown devices: the most in a row for known ones.
+    pub known: Option<u32>,
     /// For ladders.
     pub first_delay: Option<Span>,
     /// For ladders.
@@ -55,12 +58,16 @@ fn write(value: &PolicyValue, shadow: Shadow) -> String {
         PolicyValue::Count { max } => format!("burst={max}"),
         PolicyValue::Spread(spread) => format!("burst={}", spread.most),
         PolicyValue::Share(rule) => format!("percent={} burst={}", rule.percent, rule.attempts),
+        PolicyValue::Hard(limit) => format!("burst={} known={}", limit.of(Lane::Unknown), limit.of(Lane::Known)),
     };
     if shadow == Shadow::Counted { text + " shadow" } else { text }
 }
 
 /// Lays a stored text over the configured value; `None` when it does not fit it.
 fn read(default: PolicyValue, text: &str) -> Option<(PolicyValue, Shadow)> {
+    if let PolicyValue::Hard(limit) = default {
+        return read_hard(limit, text).map(|limit| (PolicyValue::Hard(limit), Shadow::Enforced));
+    }
     let (mut value, mut shadow) = (default, Shadow::Enforced);
     for word in text.split_ascii_whitespace() {
         let (name, given) = word.split_once('=').unwrap_or((word, ""));
@@ -82,7 +89,42 @@ fn read(default: PolicyValue, text: &str) -> Option<(PolicyValue, Shadow)> {
     Some((value, shadow))
 }
 
+/// `login.hard` is never shadowed, and never exceeds its ceiling, whatever is stored.
+fn read_hard(default: HardLimit, text: &str) -> Option<HardLimit> {
+    let (mut unknown, mut known) = (default.of(Lane::Unknown), default.of(Lane::Known));
+    for word in text.split_ascii_whitespace() {
+        match word.split_once('=')? {
+            ("burst", given) => unknown = given.parse().ok()?,
+            ("known", given) => known = given.parse().ok()?,
+            _ => return None,
+        }
+    }
+    HardLimit::new(unknown, known)
+}
+
+fn changed_hard(current: HardLimit, change: &LimitChange) -> Result<PolicyValue, OperatorRefusal> {
+    let invalid = |text: String| Err(OperatorRefusal::Invalid(text));
+    if change.rate.is_some() || change.first_delay.is_some() || change.max_delay.is_some() {
+        return invalid("login.hard takes a burst for unknown devices and a number for known ones".to_owned());
+    }
+    if change.shadow == Some(Shadow::Counted) {
+        return invalid("login.hard is never shadowed: without it nothing bounds guessing across restarts".to_owned());
+    }
+    let (unknown, known) = (current.of(Lane::Unknown), current.of(Lane::Known));
+    let (unknown, known) = (change.burst.unwrap_or(unknown), change.known.unwrap_or(known));
+    match HardLimit::new(unknown, known) {
+        Some(limit) => Ok(PolicyValue::Hard(limit)),
+        None => invalid(format!("{unknown} and {known}: each is at least 1, together they are at most {CEILING}")),
+    }
+}
+
 fn changed(current: &Policy, change: &LimitChange) -> Result<PolicyValue, OperatorRefusal> {
+    if let PolicyValue::Hard(limit) = current.value {
+        return changed_hard(limit, change);
+    }
+    if change.known.is_some() {
+        return Err(OperatorRefusal::Invalid("only login.hard has a number for known devices".to_owned()));
+    }
     let (delays, shares) = (change.first_delay.is_some() || change.max_delay.is_some(), change.percent.is_some());
     let rates = matches!(change.rate, Some(Rate::Per { .. }));
     let value = match current.value {
@@ -125,6 +167,7 @@ fn changed(current: &Policy, change: &LimitChange) -> Result<PolicyValue, Operat
                 && (1..=ladder.max_delay_ms).contains(&ladder.first_delay_ms)
                 && ladder.max_delay_ms <= ladder.forget_ms
         }
+        PolicyValue::Hard(_) => true,
     };
     if sound {
         Ok(value)
@@ -240,6 +283,10 @@ impl Auth {
         name: PolicyName,
         key: &str,
     ) -> Result<bool, OperatorRefusal> {
+        if name == PolicyName::LoginHard {
+            let instead = "what login.hard counted is forgotten by: authctl user unlock USER";
+            return Err(OperatorRefusal::Invalid(instead.to_owned()));
+        }
         let key = match (name, key.parse()) {
             (PolicyName::LoginNet | PolicyName::LoginSprayNet, Ok(ip)) => LimitKey::network(ip),
             (_, Ok(ip)) => LimitKey::address(ip),
@@ -254,11 +301,6 @@ impl Auth {
         }
         self.parts.audit.append(vec![event.with("key", key.as_str())]).await?;
         Ok(self.parts.limiter.forget(name, &key).await)
-    }
-
-    /// Clears an account's failures, after a reset or an unlock.
-    pub(super) async fn forget_failures(&self, account: &UserId) -> bool {
-        self.parts.limiter.forget(PolicyName::LoginAccount, &LimitKey::id(account.as_str())).await
     }
 }
 
@@ -280,6 +322,27 @@ mod tests {
             }
         }
         assert_eq!(read(LADDER, "rate=1/s"), None);
+    }
+
+    #[test]
+    fn login_hard_is_neither_raised_above_its_ceiling_nor_shadowed() {
+        let hard = Policy::configured(PolicyValue::Hard(HardLimit::default()));
+        let change = |burst, known, shadow| LimitChange { burst, known, shadow, ..LimitChange::default() };
+        for refused in [
+            change(Some(86), None, None),
+            change(None, Some(16), None),
+            change(Some(0), None, None),
+            change(None, None, Some(Shadow::Counted)),
+            LimitChange { rate: Some(Rate::Off), ..LimitChange::default() },
+        ] {
+            assert!(changed(&hard, &refused).is_err(), "{refused:?}");
+        }
+        let lower = PolicyValue::Hard(HardLimit::new(60, 40).unwrap());
+        assert_eq!(changed(&hard, &change(Some(60), Some(40), None)).ok(), Some(lower));
+        assert_eq!(read(hard.value, &write(&lower, Shadow::Enforced)), Some((lower, Shadow::Enforced)));
+        for stored in ["burst=99 known=15", "burst=85 shadow", "shadow", "rate=1/s"] {
+            assert_eq!(read(hard.value, stored), None, "{stored}");
+        }
     }
 
     #[test]

@@ -1,16 +1,23 @@
 //! Login: the whole policy, from top to bottom.
 
 use crate::auth::{
-    Auth, Caller, Refusal, Tokens, address::AddressLimits, attack::Standing, evaluate::Evaluation, grant::Grant, tally,
+    Auth, Caller, Refusal, Tokens,
+    address::AddressLimits,
+    evaluate::{Evaluated, Evaluation},
+    grant::Grant,
+    tally,
 };
 use crate::domain::{
     account::LoginRecord,
     audit::{Action, Actor, Event},
+    device::{Device, SessionDevice},
+    hard::Lane,
     identifier::LoginName,
     ladder::Outcome,
     limit::{Admission, LimitKey, PolicyName},
     password::{Against, Checked, Password},
-    session::Opened,
+    secret::Secret,
+    session::{NewSession, Opened},
 };
 
 /// Somebody who wants in.
@@ -20,6 +27,8 @@ pub struct Attempt {
     pub name: LoginName,
     /// Their password.
     pub password: Password,
+    /// What they present as the token of a known device.
+    pub device: Option<Secret>,
 }
 
 impl Auth {
@@ -35,17 +44,15 @@ impl Auth {
     }
 
     async fn check_login(&self, caller: &Caller, attempt: Attempt) -> Result<Tokens, Refusal> {
-        let (event, standing) = (self.event(caller, Action::LoginDenied), self.standing(caller));
+        let event = self.event(caller, Action::LoginDenied);
         self.admit_caller(caller, &event).await?;
-        let limits = match standing {
-            Standing::Unknown => self.address_limits(caller.ip),
-            Standing::Known => AddressLimits::Lifted,
-        };
-        if limits == AddressLimits::Apply {
-            self.admit(PolicyName::LoginIp, &LimitKey::address(caller.ip), &event).await?;
+        let device = self.device_of(&attempt).await?;
+        match &device {
+            Some(device) => self.admit_device(caller, device, &event).await?,
+            None => self.admit_address(caller, &event).await?,
         }
         // Whoever is stopped above has tried nothing: one address alone must not look like an attack.
-        let result = self.try_login(caller, attempt, limits, event).await;
+        let result = self.try_login(caller, attempt, device, event).await;
         self.watch_login(&result).await;
         result
     }
@@ -54,9 +61,10 @@ impl Auth {
         &self,
         caller: &Caller,
         attempt: Attempt,
-        limits: AddressLimits,
+        device: Option<Device>,
         event: Event,
     ) -> Result<Tokens, Refusal> {
+        let limits = if device.is_some() { AddressLimits::Lifted } else { self.address_limits(caller.ip) };
         if limits == AddressLimits::Apply {
             self.admit(PolicyName::LoginNet, &LimitKey::network(caller.ip), &event).await?;
         }
@@ -76,24 +84,39 @@ impl Auth {
             AddressLimits::Apply => self.hold_spray(caller, &event).await?,
             AddressLimits::Lifted => Vec::new(),
         };
-        let (policy, account) = (PolicyName::LoginAccount, key.number());
-        let password = attempt.password.clone();
-        let evaluated = self.evaluate(Evaluation { policy, key, password, against, event: &event }).await;
+        let (policy, place, lane) = match &device {
+            Some(device) => (PolicyName::LoginDeviceFailures, LimitKey::id(device.id.as_str()), Lane::Known),
+            None => (PolicyName::LoginAccount, key.clone(), Lane::Unknown),
+        };
+        let (password, account) = (attempt.password.clone(), key.number());
+        let evaluation = Evaluation { policy, key: place, account: key, lane, password, against, event: &event };
+        let evaluated = self.evaluate(evaluation).await;
         let outcome = match &evaluated {
             Ok(evaluated) if evaluated.checked == Checked::Wrong => Outcome::Failed,
             Ok(_) => Outcome::Succeeded,
             Err(_) => Outcome::Abandoned,
         };
         self.settle_spray(places, outcome, account).await;
-        let checked = evaluated?.checked;
+        let Evaluated { checked, settled } = evaluated?;
         let (Some(record), Checked::Right | Checked::RightButOutdated) = (record, checked) else {
+            if let Some(device) = &device {
+                self.fail_device(device, settled, &event).await?;
+            }
             return Err(self.refuse_password(event).await);
         };
-        let tokens = self.open_session(caller, &record).await?;
+        let tokens = self.open_session(caller, &record, device).await?;
         if checked == Checked::RightButOutdated {
             self.upgrade_hash(caller, &record, attempt.password).await;
         }
         Ok(tokens)
+    }
+
+    /// `login.ip` and `login.net` count every attempt and are never given back.
+    async fn admit_address(&self, caller: &Caller, event: &Event) -> Result<(), Refusal> {
+        match self.address_limits(caller.ip) {
+            AddressLimits::Apply => self.admit(PolicyName::LoginIp, &LimitKey::address(caller.ip), event).await,
+            AddressLimits::Lifted => Ok(()),
+        }
     }
 
     /// Takes one unit of a rate, or refuses and says so in the audit.
@@ -132,10 +155,22 @@ impl Auth {
         record.password.clone()
     }
 
-    /// Opens a session for an account whose credential was just checked.
-    pub(super) async fn open_session(&self, caller: &Caller, record: &LoginRecord) -> Result<Tokens, Refusal> {
+    /// Opens a session for an account whose credential was just checked; a device that is not known is from now on.
+    pub(super) async fn open_session(
+        &self,
+        caller: &Caller,
+        record: &LoginRecord,
+        known: Option<Device>,
+    ) -> Result<Tokens, Refusal> {
         let account = &record.account;
         let (session, refresh) = self.new_session(&account.id, account.epoch, caller.origin(), "pwd")?;
+        let (device, token) = match known {
+            Some(device) => (SessionDevice::Known(device.id), None),
+            None => {
+                let (device, token) = self.new_device();
+                (device, Some(token))
+            }
+        };
         let event = self
             .event(caller, Action::SessionOpened)
             .by(Actor::User(account.id.to_string()))
@@ -143,12 +178,17 @@ impl Auth {
         let login = self.event(caller, Action::LoginSucceeded).by(Actor::User(account.id.to_string()));
         let login = login.about("user", account.id.as_str()).with("session", &session.id);
         let (id, amr) = (session.id.clone(), session.amr.clone());
-        match self.parts.sessions.open(session, vec![login, event.clone()]).await? {
+        let mut events = vec![login];
+        events.extend(token.is_some().then(|| self.device_added(&event, device.id())));
+        // The last one is what sessions and devices that make room are recorded by.
+        events.push(event.clone());
+        let session = NewSession { device: Some(device), ..session };
+        match self.parts.sessions.open(session, events).await? {
             Opened::Opened { created_ms, idle_expires_ms, expires_ms, evicted } => {
                 self.remember_ended(&evicted);
                 let mut account = account.clone();
                 account.last_login_ms = Some(created_ms);
-                self.grant(&Grant {
+                let tokens = self.grant(&Grant {
                     account: &account,
                     session: &id,
                     opened_ms: created_ms,
@@ -156,7 +196,8 @@ impl Auth {
                     idle_expires_ms,
                     access_expires_ms: self.first_access_expiry(created_ms, expires_ms),
                     refresh: refresh.text(),
-                })
+                })?;
+                Ok(Tokens { device: token, ..tokens })
             }
             Opened::AccountChanged => {
                 let denied = event.doing(Action::LoginDenied).about("user", account.id.as_str());

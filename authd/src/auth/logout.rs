@@ -52,6 +52,8 @@ impl Auth {
         let Some(holder) = holder else {
             return if scope == LogoutScope::Current { Ok(()) } else { Err(Refusal::TokenInvalid) };
         };
+        // The current session's device stays known, what a user ends besides takes its devices along.
+        let why = if scope == LogoutScope::Current { EndReason::Logout } else { EndReason::UserRevoked };
         let filter = match scope {
             LogoutScope::Current => SessionFilter { id: Some(holder.session.clone()), ..SessionFilter::default() },
             _ if !holder.is_live => return Err(Refusal::TokenInvalid),
@@ -62,7 +64,7 @@ impl Auth {
             },
             LogoutScope::All => SessionFilter { account: Some(holder.account.clone()), ..SessionFilter::default() },
         };
-        self.end_sessions(caller, &holder.account, filter, EndReason::Logout).await?;
+        self.end_sessions(caller, &holder.account, filter, why).await?;
         Ok(())
     }
 

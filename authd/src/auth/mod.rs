@@ -6,9 +6,11 @@ mod audit;
 mod condition;
 mod cursor;
 mod denial;
+mod device;
 mod evaluate;
 mod floor;
 mod grant;
+mod hard;
 mod key;
 mod limit;
 mod limited;
@@ -35,6 +37,7 @@ pub use attack::Alarm;
 pub use condition::{AuditState, DatabaseState, Look};
 pub use denial::Flush;
 pub use grant::{Bearer, Tokens};
+pub use hard::LockedLanes;
 pub use key::{KeyRotation, RotationPace};
 pub use limit::LimitChange;
 pub use login::Attempt;
@@ -55,6 +58,8 @@ use crate::domain::{
     address_rule::AddressRuleStore,
     audit::{Action, Actor, AuditLog, Event, EventOutcome, Spool},
     clock::{Clock, Random, random_bytes},
+    device::DeviceStore,
+    hard::HardStore,
     key::{KeyPlan, KeyStore},
     limit::{Limiter, PolicySet},
     login::{Sealer, TokenSigner},
@@ -80,6 +85,10 @@ pub struct Parts {
     pub accounts: Arc<dyn AccountStore>,
     /// Sessions.
     pub sessions: Arc<dyn SessionStore>,
+    /// Known devices.
+    pub devices: Arc<dyn DeviceStore>,
+    /// Password evaluations.
+    pub hard: Arc<dyn HardStore>,
     /// Signing keys.
     pub keys: Arc<dyn KeyStore>,
     /// Live settings.
@@ -180,6 +189,7 @@ pub struct Auth {
     revoked: RevokedSet,
     denials: denial::Denials,
     news: notable::News,
+    opened: Mutex<hard::SeenOpenings>,
     tally: Tally,
     password_changes: Mutex<password::RecentChanges>,
     locked_down: AtomicBool,
@@ -202,6 +212,7 @@ impl Auth {
             revoked: RevokedSet::default(),
             denials: denial::Denials::default(),
             news: notable::News::default(),
+            opened: Mutex::default(),
             tally: Tally::default(),
             password_changes: Mutex::default(),
             locked_down: AtomicBool::new(false),
@@ -245,6 +256,10 @@ impl Auth {
 
     fn id_entropy(&self) -> [u8; 10] {
         random_bytes(self.parts.random.as_ref())
+    }
+
+    fn event_id(&self) -> EventId {
+        EventId::new(self.now_ms(), self.id_entropy())
     }
 
     /// An event of a request on the public API.

@@ -4,6 +4,7 @@ use crate::auth::{Auth, Bearer, Caller, Refusal, evaluate::Evaluation};
 use crate::domain::{
     account::{Account, Break, Broken, LoginRecord},
     audit::{Action, Actor, Event},
+    hard::Lane,
     identifier::{Email, Username},
     limit::{LimitKey, PolicyName, Settled},
     password::{Against, Checked, Password},
@@ -109,7 +110,10 @@ impl Auth {
         let usable = record.password.clone().filter(|_| !self.parts.passwords.is_overlong(&password));
         let against = usable.map_or_else(|| Against::Nobody(bearer.account.to_string()), Against::Stored);
         let (policy, key) = (PolicyName::ReauthSession, LimitKey::id(bearer.session.as_str()));
-        let evaluated = self.evaluate(Evaluation { policy, key, password, against, event }).await?;
+        // Counted with the account's known devices: what strangers do at the login cannot refuse it, and whoever has
+        // stolen a session cannot guess beyond the same bound.
+        let (account, lane) = (LimitKey::id(bearer.account.as_str()), Lane::Known);
+        let evaluated = self.evaluate(Evaluation { policy, key, account, lane, password, against, event }).await?;
         if evaluated.settled == Settled::Exhausted {
             let filter = SessionFilter { id: Some(bearer.session.clone()), ..SessionFilter::default() };
             self.end_sessions(caller, &bearer.account, filter, EndReason::ReauthFailures).await?;

@@ -7,10 +7,11 @@ use crate::auth::{
 use crate::domain::{
     account::{Account, Created, NewAccount, Registered},
     audit::{Action, Actor, Event},
+    hard::Lane,
     identifier::{Email, Username},
     limit::{LimitKey, PolicyName},
     password::{Against, Checked, Password},
-    session::{EndReason, Opened, SessionFilter},
+    session::{EndReason, NewSession, Opened, SessionFilter},
 };
 use shared::id::{SessionId, UserId};
 
@@ -50,15 +51,19 @@ impl Auth {
         let id = UserId::new(self.now_ms(), self.id_entropy());
         let hash = self.parts.hasher.hash(password.clone()).await?;
         let (session, refresh) = self.new_session(&id, 0, caller.origin(), "pwd")?;
+        let (device, device_token) = self.new_device();
         let (session_id, amr) = (session.id.clone(), session.amr.clone());
         let event = event.by(Actor::User(id.to_string()));
         let opened = self.event(caller, Action::SessionOpened).by(Actor::User(id.to_string()));
-        let events = vec![event.clone().about("user", id.as_str()), opened.about("session", session.id.as_str())];
+        let opened = opened.about("session", session.id.as_str());
+        let added = self.device_added(&opened, device.id());
+        let events = vec![event.clone().about("user", id.as_str()), added, opened];
+        let session = NewSession { device: Some(device), ..session };
         let new = NewAccount { id: id.clone(), email: email.clone(), username, password: Some(hash), idempotency: tag };
         let names = (new.email.display().to_owned(), new.username.as_ref().map(|name| name.display().to_owned()));
         match self.parts.accounts.create(new, Some(session), events).await? {
-            Created::Created { created_ms, session: Some(Opened::Opened { idle_expires_ms, expires_ms, .. }) } => self
-                .grant(&Grant {
+            Created::Created { created_ms, session: Some(Opened::Opened { idle_expires_ms, expires_ms, .. }) } => {
+                let tokens = self.grant(&Grant {
                     account: &new_account(id, names, created_ms),
                     session: &session_id,
                     opened_ms: created_ms,
@@ -66,7 +71,9 @@ impl Auth {
                     idle_expires_ms,
                     access_expires_ms: self.first_access_expiry(created_ms, expires_ms),
                     refresh: refresh.text(),
-                }),
+                })?;
+                Ok(Tokens { device: Some(device_token), ..tokens })
+            }
             Created::Created { .. } => Err(Refusal::Internal("an account was made without its session")),
             Created::DuplicateEmail => {
                 if let Some(tokens) = self.repeated(caller, tag, password).await? {
@@ -127,8 +134,8 @@ impl Auth {
         let against = hash.map_or_else(|| Against::Nobody(id.to_string()), Against::Stored);
         let key = LimitKey::id(id.as_str());
         let event = self.event(caller, Action::LoginDenied).about("user", id.as_str());
-        let policy = PolicyName::LoginAccount;
-        let evaluation = Evaluation { policy, key, password: password.clone(), against, event: &event };
+        let (policy, lane, account) = (PolicyName::LoginAccount, Lane::Unknown, key.clone());
+        let evaluation = Evaluation { policy, key, account, lane, password: password.clone(), against, event: &event };
         if self.evaluate(evaluation).await?.checked == Checked::Wrong {
             self.parts.audit.append(vec![event.denied("credentials")]).await?;
             return Ok(None);
@@ -140,7 +147,7 @@ impl Auth {
         if let Some(lost) = lost {
             self.supersede(caller, &id, lost).await?;
         }
-        let tokens = self.open_session(caller, &record).await?;
+        let tokens = self.open_session(caller, &record, None).await?;
         self.parts.accounts.note_registration(tag, tokens.session.clone()).await?;
         Ok(Some(tokens))
     }

@@ -1,11 +1,10 @@
 //! What operators do with accounts.
 
-use crate::auth::{Auth, Operator, OperatorRefusal};
+use crate::auth::{Auth, LockedLanes, Operator, OperatorRefusal};
 use crate::domain::{
     account::{Account, AccountFilter, AccountRow, Break, Broken, Created, Disabled, LoginRecord, NewAccount},
     audit::Action,
     identifier::{Email, IdentifierKind, Username},
-    limit::{LimitKey, PolicyName},
     page::{Page, PageRequest},
     password::Password,
     secret::Secret,
@@ -47,11 +46,11 @@ impl Auth {
         Ok(self.parts.accounts.list(filter, page).await?)
     }
 
-    /// An account with its live sessions and whether password logins are refused now: `(row, locked)`.
+    /// An account with its live sessions and for whom password logins are refused now: `(row, locked)`.
     ///
     /// # Errors
     /// [`OperatorRefusal`].
-    pub async fn show_user(&self, user: &str) -> Result<(AccountRow, bool), OperatorRefusal> {
+    pub async fn show_user(&self, user: &str) -> Result<(AccountRow, LockedLanes), OperatorRefusal> {
         let account = self.resolve_user(user).await?;
         let filter = SessionFilter {
             account: Some(account.id.clone()),
@@ -59,13 +58,8 @@ impl Auth {
             ..SessionFilter::default()
         };
         let sessions = self.parts.sessions.count_live(filter).await?;
-        let locked = self.is_locked(&account.id).await;
-        Ok((AccountRow { account, sessions }, locked))
-    }
-
-    /// Whether the ladder refuses password logins of this account on this instance now.
-    pub async fn is_locked(&self, id: &UserId) -> bool {
-        self.parts.limiter.wait_ms(PolicyName::LoginAccount, &LimitKey::id(id.as_str())).await > 0
+        let locked = self.locked(std::slice::from_ref(&account.id)).await?;
+        Ok((AccountRow { account, sessions }, locked.first().copied().unwrap_or_default()))
     }
 
     /// The account of an id, an unambiguous beginning of one, an e-mail or a user name.
@@ -202,20 +196,6 @@ impl Auth {
         }
         let event = self.operator_event(operator, Action::UserEnabled).about("user", account.id.as_str());
         if self.parts.accounts.enable(&account.id, event).await? { Ok(()) } else { Err(OperatorRefusal::NotFound) }
-    }
-
-    /// Clears an account's failures; whether there were any on this instance.
-    ///
-    /// # Errors
-    /// [`OperatorRefusal`].
-    pub async fn unlock_user(&self, operator: &Operator, user: &str) -> Result<bool, OperatorRefusal> {
-        let account = self.resolve_user(user).await?;
-        if operator.is_dry_run() {
-            return Ok(self.is_locked(&account.id).await);
-        }
-        let event = self.operator_event(operator, Action::UserUnlocked).about("user", account.id.as_str());
-        self.parts.audit.append(vec![event]).await?;
-        Ok(self.forget_failures(&account.id).await)
     }
 
     /// A one-time reset for an account: the token, shown once, and its end. The operator never learns a password.

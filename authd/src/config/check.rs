@@ -170,6 +170,12 @@ impl Checker<'_> {
             let keys = ["limit.login.account.first_delay", "limit.login.account.max_delay"];
             self.refuse(&keys, "longer than max_delay", "lower first_delay, or raise max_delay");
         }
+        let hard = &self.config.limit.login_hard;
+        if hard.unknown + hard.known > 100 {
+            let keys = ["limit.login.hard.unknown", "limit.login.hard.known"];
+            let hint = "nobody may guess more often in a row (NIST SP 800-63B-4 §3.2.2): lower one of them";
+            self.refuse(&keys, "unknown and known are more than 100 together", hint);
+        }
         if ladder.forget < ladder.max_delay {
             let keys = ["limit.login.account.forget", "limit.login.account.max_delay"];
             self.refuse(

@@ -55,6 +55,15 @@ pub struct CountLimit {
     pub count: u32,
 }
 
+/// Password evaluations in a row, in two lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HardLimits {
+    /// From unknown devices.
+    pub unknown: u32,
+    /// From known devices, and inside sessions.
+    pub known: u32,
+}
+
 macro_rules! key {
     ($policy:literal, $field:ident.$key:ident: $ty:ty = $default:literal, $bounds:expr, $doc:literal) => {
         Key {
@@ -77,8 +86,9 @@ macro_rules! policies {
         rates { $($(#[doc = $rate_doc:literal])+ $rate_name:literal $rate_field:ident = $rate:literal, $burst:literal;)+ }
         $(#[doc = $ladder_doc:literal])+
         ladder $ladder_name:literal $ladder_field:ident = $free:literal, $first:literal, $most:literal, $forget:literal;
-        $(#[doc = $count_doc:literal])+
-        count $count_name:literal $count_field:ident = $count:literal;
+        counts { $($(#[doc = $count_doc:literal])+ $count_name:literal $count_field:ident = $count:literal;)+ }
+        $(#[doc = $hard_doc:literal])+
+        hard $hard_name:literal $hard_field:ident = $unknown:literal, $known:literal;
         spreads { $($(#[doc = $spread_doc:literal])+ $spread_name:literal $spread_field:ident
             = $many:literal, $window:literal, $lock:literal;)+ }
         $(#[doc = $share_doc:literal])+
@@ -90,8 +100,9 @@ macro_rules! policies {
             $($(#[doc = $rate_doc])+ pub $rate_field: RateLimit,)+
             $(#[doc = $ladder_doc])+
             pub $ladder_field: LadderLimit,
-            $(#[doc = $count_doc])+
-            pub $count_field: CountLimit,
+            $($(#[doc = $count_doc])+ pub $count_field: CountLimit,)+
+            $(#[doc = $hard_doc])+
+            pub $hard_field: HardLimits,
             $($(#[doc = $spread_doc])+ pub $spread_field: SpreadLimit,)+
             $(#[doc = $share_doc])+
             pub $share_field: ShareLimit,
@@ -107,7 +118,8 @@ macro_rules! policies {
                         max_delay: from_default($most)?,
                         forget: from_default($forget)?,
                     },
-                    $count_field: CountLimit { count: from_default($count)? },
+                    $($count_field: CountLimit { count: from_default($count)? },)+
+                    $hard_field: HardLimits { unknown: from_default($unknown)?, known: from_default($known)? },
                     $($spread_field: SpreadLimit {
                         count: from_default($many)?,
                         window: from_default($window)?,
@@ -131,7 +143,9 @@ macro_rules! policies {
             key!($ladder_name, $ladder_field.first_delay: Span = $first, Some(("1ms", "24h")), "First delay; each further one doubles."),
             key!($ladder_name, $ladder_field.max_delay: Span = $most, Some(("1ms", "7d")), "Longest delay."),
             key!($ladder_name, $ladder_field.forget: Span = $forget, Some(("1s", "365d")), "How long after the last failure all is forgotten."),
-            key!($count_name, $count_field.count: u32 = $count, Some(("1", "100")), "How many."),
+            $(key!($count_name, $count_field.count: u32 = $count, Some(("1", "100")), "How many."),)+
+            key!($hard_name, $hard_field.unknown: u32 = $unknown, Some(("1", "99")), "How many from unknown devices."),
+            key!($hard_name, $hard_field.known: u32 = $known, Some(("1", "99")), "How many from known devices and inside sessions; with the others at most 100."),
             $(
                 key!($spread_name, $spread_field.count: u32 = $many, Some(("0", "1000")), "How many accounts; 0 switches it off."),
                 key!($spread_name, $spread_field.window: Span = $window, Some(("1s", "24h")), "How long a failure counts."),
@@ -145,13 +159,15 @@ macro_rules! policies {
         pub(super) const LIMIT_DOCS: &[(&str, &[&str])] = &[
             $((concat!("limit.\"", $rate_name, "\""), &[$($rate_doc),+]),)+
             (concat!("limit.\"", $ladder_name, "\""), &[$($ladder_doc),+]),
-            (concat!("limit.\"", $count_name, "\""), &[$($count_doc),+]),
+            $((concat!("limit.\"", $count_name, "\""), &[$($count_doc),+]),)+
+            (concat!("limit.\"", $hard_name, "\""), &[$($hard_doc),+]),
             $((concat!("limit.\"", $spread_name, "\""), &[$($spread_doc),+]),)+
             (concat!("limit.\"", $share_name, "\""), &[$($share_doc),+]),
         ];
 
         /// Names of the policies.
-        pub const POLICIES: &[&str] = &[$($rate_name,)+ $ladder_name, $count_name, $($spread_name,)+ $share_name];
+        pub const POLICIES: &[&str] =
+            &[$($rate_name,)+ $ladder_name, $($count_name,)+ $hard_name, $($spread_name,)+ $share_name];
     };
 }
 
@@ -161,6 +177,8 @@ policies! {
         "login.ip" login_ip = "30/min", "20";
         /// Login attempts from one network (/24, /48).
         "login.net" login_net = "300/min", "150";
+        /// Logins with one known device.
+        "login.device" login_device = "10/min", "10";
         /// Registrations that pass validation, from one address.
         "register.ip" register_ip = "3/h", "3";
         /// Rotations of one session.
@@ -175,8 +193,18 @@ policies! {
     }
     /// Failed logins to one account from unknown devices.
     ladder "login.account" login_account = "5", "1s", "15m", "24h";
-    /// Consecutive failed password checks inside one session, which is then revoked.
-    count "reauth.session" reauth_session = "5";
+    counts {
+        /// Consecutive failed logins with one known device, which is then known no more.
+        "login.device_failures" login_device_failures = "5";
+        /// Consecutive failed password checks inside one session, which is then revoked.
+        "reauth.session" reauth_session = "5";
+    }
+    /// Passwords checked for one account until one is right, counted in the database: at most 100 in a row, whatever
+    /// restarts or fails (NIST SP 800-63B-4). Unknown and known devices have a lane each; wrong passwords inside a session
+    /// count with the known ones. A lane that is used up refuses the right password too, until the other lane sees it, a
+    /// one-time reset is used, or `authctl user unlock` opens it. So the owner of an account under attack gets in with a
+    /// device that has logged in before; an unknown device is not promised entry. It cannot be shadowed.
+    hard "login.hard" login_hard = "85", "15";
     spreads {
         /// Different accounts, existing or not, to which logins fail from one address (/32, /64): as many, and logins
         /// from there are refused for a while.

@@ -150,14 +150,21 @@ fn setting_a_key_twice_in_one_file_is_told() {
 #[test]
 fn what_later_versions_have_is_refused_by_name() {
     assert!(
-        problem("[limit.\"login.device\"]\nrate = \"10/min\"\n")
-            .contains("this version has no limit policy login.device")
+        problem("[limit.\"login.planet\"]\nrate = \"10/min\"\n")
+            .contains("this version has no limit policy login.planet")
     );
     assert!(problem("[feature.totp]\nenabled = true\n").contains("this version has no feature totp"));
     assert!(problem("[redis]\nurl = \"redis://h\"\n").contains("this version has no Redis limiter"));
     assert!(problem_of_env("AUTHD_FEATURE__TOTP__ENABLED", "true").contains("no feature totp"));
     assert!(problem_of_env("AUTHD_LIMIT__VERIFY_CLIENT__RATE", "1/s").contains("no limit policy verify_client"));
     assert_eq!(problems(&Dir::new().args("[feature.totp]\nenabled = false\n")), Vec::<String>::new());
+}
+
+#[test]
+fn the_lanes_of_login_hard_have_a_hundred_together() {
+    let too_many = problem("[limit.\"login.hard\"]\nunknown = 90\n");
+    assert!(too_many.contains("more than 100 together"), "{too_many}");
+    assert_eq!(problems(&Dir::new().args("[limit.\"login.hard\"]\nunknown = 90\nknown = 10\n")), Vec::<String>::new());
 }
 
 #[test]

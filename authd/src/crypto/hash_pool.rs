@@ -7,6 +7,7 @@ use crate::{
     domain::{
         account::PasswordHash,
         clock::{Clock, Random},
+        hard::Lane,
         hash_cost::{HashCost, Timings},
         password::{Against, Checked, HashError, HashLoad, Password, PasswordHasher, PasswordPolicy, WeakPassword},
     },
@@ -64,15 +65,6 @@ pub enum PoolError {
     /// The system gave no thread.
     #[error("no thread for hashing passwords: {0}")]
     Thread(#[from] std::io::Error),
-}
-
-/// Who is served first. A known device's place in the queue cannot be taken by a flood of unknown ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lane {
-    /// Logins with a known device.
-    Known,
-    /// Everybody else.
-    Unknown,
 }
 
 /// A fixed number of threads with a bounded queue. Dropping it ends the threads after what they are hashing.
@@ -134,14 +126,6 @@ impl HashPool {
         Ok(pool)
     }
 
-    /// [`PasswordHasher::check`] in a lane.
-    ///
-    /// # Errors
-    /// [`HashError`].
-    pub async fn check_in(&self, lane: Lane, password: Password, against: Against) -> Result<Checked, HashError> {
-        self.run(lane, |answer| Work::Check { password, against, answer }).await
-    }
-
     async fn run<T>(&self, lane: Lane, work: impl FnOnce(Answer<T>) -> Work) -> Result<T, HashError> {
         let answer = self.wait_for(lane, work).await;
         if matches!(answer, Err(HashError::Overloaded)) {
@@ -153,12 +137,12 @@ impl HashPool {
     async fn wait_for<T>(&self, lane: Lane, work: impl FnOnce(Answer<T>) -> Work) -> Result<T, HashError> {
         let (answer, mut answered) = oneshot::channel();
         let job = Job::new(work(answer), self.shared.clock.monotonic_ms());
-        let begun = Arc::clone(&job.begun);
+        let claim = Arc::clone(&job.claim);
         self.shared.queue.push(lane, job)?;
         match tokio::time::timeout(self.wait, &mut answered).await {
             Ok(answer) => answer.unwrap_or(Err(HashError::Overloaded)),
-            // Nobody has begun: leaving now drops the job.
-            Err(_) if !begun.load(Ordering::Acquire) => Err(HashError::Overloaded),
+            // No worker has it: from now on none will, so what is given up was not evaluated.
+            Err(_) if claim.take() => Err(HashError::Overloaded),
             Err(_) => answered.await.unwrap_or(Err(HashError::Overloaded)),
         }
     }
@@ -173,8 +157,7 @@ impl Shared {
         let mut engine = Engine::new(params);
         while let Some(job) = self.queue.pop() {
             let waited_ms = self.clock.monotonic_ms().saturating_sub(job.queued_ms);
-            job.begun.store(true, Ordering::Release);
-            if job.work.is_abandoned() {
+            if !job.claim.take() || job.work.is_abandoned() {
                 continue;
             }
             if waited_ms > self.wait_ms {
@@ -253,8 +236,8 @@ impl Drop for HashPool {
 
 #[async_trait::async_trait]
 impl PasswordHasher for HashPool {
-    async fn check(&self, password: Password, against: Against) -> Result<Checked, HashError> {
-        self.check_in(Lane::Unknown, password, against).await
+    async fn check(&self, lane: Lane, password: Password, against: Against) -> Result<Checked, HashError> {
+        self.run(lane, |answer| Work::Check { password, against, answer }).await
     }
 
     async fn hash(&self, password: Password) -> Result<PasswordHash, HashError> {
@@ -271,7 +254,7 @@ impl PasswordHasher for HashPool {
         for cost in costs {
             if !self.shared.timings().knows(&cost) {
                 // An overloaded pool is asked again at the next turn.
-                let _ = self.check(Password::new(""), Against::Trial(cost)).await;
+                let _ = self.check(Lane::Unknown, Password::new(""), Against::Trial(cost)).await;
             }
         }
     }

@@ -239,7 +239,12 @@ impl Control for Running {
             },
             redis: Redis { state: "off".to_owned() },
             keys: self.keys().await,
-            hashing: Hashing { workers: count(load.workers), busy: count(load.busy), queued: count(load.queued) },
+            hashing: Hashing {
+                workers: count(load.workers),
+                busy: count(load.busy),
+                queued: count(load.queued),
+                evaluated: load.evaluated,
+            },
             sessions: Sessions { live: self.auth().live_sessions().await.ok() },
             degraded: look
                 .conditions

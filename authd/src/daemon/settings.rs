@@ -5,6 +5,7 @@ use crate::{
     config::{AuditRefresh, Auto, Config, LadderLimit, OnReplay, RateLimit, SpreadLimit},
     domain::{
         attack::AttackRule,
+        hard::HardLimit,
         key::KeyPlan,
         ladder::Ladder,
         limit::{Policy, PolicyName, PolicySet, PolicyValue},
@@ -66,6 +67,12 @@ fn value(config: &Config, name: PolicyName) -> PolicyValue {
         PolicyName::LoginIp => rate(limit.login_ip),
         PolicyName::LoginNet => rate(limit.login_net),
         PolicyName::LoginAccount => ladder(limit.login_account),
+        PolicyName::LoginDevice => rate(limit.login_device),
+        PolicyName::LoginDeviceFailures => PolicyValue::Count { max: limit.login_device_failures.count },
+        // The configuration was refused if they do not go together.
+        PolicyName::LoginHard => {
+            PolicyValue::Hard(HardLimit::new(limit.login_hard.unknown, limit.login_hard.known).unwrap_or_default())
+        }
         PolicyName::RegisterIp => rate(limit.register_ip),
         PolicyName::RefreshSession => rate(limit.refresh_session),
         PolicyName::RefreshIp => rate(limit.refresh_ip),

@@ -44,6 +44,8 @@ actions! {
     SessionRetried = "session.retried",
     SessionReplayed = "session.replayed",
     SessionRevoked = "session.revoked",
+    DeviceAdded = "device.added",
+    DeviceDropped = "device.dropped",
     KeyStaged = "key.staged",
     KeyActivated = "key.activated",
     KeyRetired = "key.retired",

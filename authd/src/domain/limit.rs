@@ -1,7 +1,8 @@
 //! Limit policies, their values and keys, and the trait that counts.
 
 use crate::domain::{
-    attack::AttackRule, ladder::Ladder, quota::Quota, refusals::Refusals, rotation::Shadow, spread::Spread,
+    attack::AttackRule, hard::HardLimit, ladder::Ladder, quota::Quota, refusals::Refusals, rotation::Shadow,
+    spread::Spread,
 };
 use shared::rate::Rate;
 use std::{net::IpAddr, sync::Arc};
@@ -15,6 +16,12 @@ pub enum PolicyName {
     LoginNet,
     /// Failures per account.
     LoginAccount,
+    /// Attempts per known device.
+    LoginDevice,
+    /// Failures in a row per known device.
+    LoginDeviceFailures,
+    /// Evaluations per account since the last right password; counted in the database.
+    LoginHard,
     /// Registrations per address.
     RegisterIp,
     /// Rotations per session; counted in the session row.
@@ -37,10 +44,13 @@ pub enum PolicyName {
 
 impl PolicyName {
     /// All policies, in the order operators see them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::LoginIp,
         Self::LoginNet,
         Self::LoginAccount,
+        Self::LoginDevice,
+        Self::LoginDeviceFailures,
+        Self::LoginHard,
         Self::RegisterIp,
         Self::RefreshSession,
         Self::RefreshIp,
@@ -59,6 +69,9 @@ impl PolicyName {
             Self::LoginIp => "login.ip",
             Self::LoginNet => "login.net",
             Self::LoginAccount => "login.account",
+            Self::LoginDevice => "login.device",
+            Self::LoginDeviceFailures => "login.device_failures",
+            Self::LoginHard => "login.hard",
             Self::RegisterIp => "register.ip",
             Self::RefreshSession => "refresh.session",
             Self::RefreshIp => "refresh.ip",
@@ -99,6 +112,8 @@ pub enum PolicyValue {
     Spread(Spread),
     /// A share of all; it raises an alarm and refuses nobody by itself.
     Share(AttackRule),
+    /// So many in a row in each of two lanes, counted in the database.
+    Hard(HardLimit),
 }
 
 impl PolicyValue {
@@ -108,7 +123,7 @@ impl PolicyValue {
         match self {
             Self::Rate { .. } => "rate",
             Self::Ladder(_) => "ladder",
-            Self::Count { .. } => "count",
+            Self::Count { .. } | Self::Hard(_) => "count",
             Self::Spread(_) => "spread",
             Self::Share(_) => "share",
         }
@@ -150,7 +165,7 @@ impl Policy {
             PolicyValue::Ladder(ladder) => PolicyValue::Ladder(Ladder { burst: share(ladder.burst), ..ladder }),
             PolicyValue::Spread(spread) => PolicyValue::Spread(Spread { most: share(spread.most), ..spread }),
             PolicyValue::Share(rule) => PolicyValue::Share(AttackRule { attempts: share(rule.attempts), ..rule }),
-            PolicyValue::Rate { .. } | PolicyValue::Count { .. } => self.value,
+            PolicyValue::Rate { .. } | PolicyValue::Count { .. } | PolicyValue::Hard(_) => self.value,
         };
         Self { value, ..self.clone() }
     }
@@ -173,7 +188,11 @@ impl Policy {
     pub fn quota(&self) -> Option<Quota> {
         match self.value {
             PolicyValue::Rate { rate, burst } => Quota::new(rate, burst),
-            PolicyValue::Ladder(_) | PolicyValue::Count { .. } | PolicyValue::Spread(_) | PolicyValue::Share(_) => None,
+            PolicyValue::Ladder(_)
+            | PolicyValue::Count { .. }
+            | PolicyValue::Hard(_)
+            | PolicyValue::Spread(_)
+            | PolicyValue::Share(_) => None,
         }
     }
 }
@@ -248,6 +267,12 @@ impl LimitKey {
         Self(crate::domain::session::Network::of(ip).as_str().to_owned())
     }
 
+    /// The same address or network for logins from known devices: floods of strangers do not use it up.
+    #[must_use]
+    pub fn of_known_devices(self) -> Self {
+        Self(format!("{} known", self.0))
+    }
+
     /// An id of this installation: an account, a session, a bucket of unknown identifiers.
     #[must_use]
     pub fn id(text: &str) -> Self {
@@ -280,7 +305,7 @@ pub enum Admission {
     },
 }
 
-/// A place held for a password check under `login.account` or `reauth.session`. Give it back with
+/// A place held for a password check under `login.account`, `login.device_failures` or `reauth.session`. Give it back with
 /// [`Limiter::settle`]; one that is dropped frees its place by itself after 30 s.
 #[derive(Debug)]
 #[must_use = "settle it with what was learnt"]

@@ -1,6 +1,6 @@
 //! Passwords: what may be one, and the trait that hashes them.
 
-use crate::domain::{account::PasswordHash, hash_cost::HashCost, secret::Secret};
+use crate::domain::{account::PasswordHash, hard::Lane, hash_cost::HashCost, secret::Secret};
 use std::sync::{Arc, Weak};
 use unicode_normalization::UnicodeNormalization;
 
@@ -155,8 +155,9 @@ pub struct HashLoad {
 /// Hashes and checks passwords on its own threads.
 #[async_trait::async_trait]
 pub trait PasswordHasher: Send + Sync {
-    /// Checks a password. A job whose caller has gone is dropped before it is hashed.
-    async fn check(&self, password: Password, against: Against) -> Result<Checked, HashError>;
+    /// Checks a password; known devices come first. A job whose caller has gone is dropped before it is hashed, and
+    /// [`HashError::Overloaded`] says that nothing was learnt of the password.
+    async fn check(&self, lane: Lane, password: Password, against: Against) -> Result<Checked, HashError>;
 
     /// Hashes a new password with the configured parameters; PHC text.
     async fn hash(&self, password: Password) -> Result<PasswordHash, HashError>;

@@ -3,6 +3,7 @@
 use crate::domain::{
     account::Account,
     audit::Event,
+    device::SessionDevice,
     outage::Outages,
     page::{Page, PageRequest},
     rotation::{Decision, Keying, Origin, RotationPolicy, Sealed, Successor},
@@ -94,7 +95,7 @@ impl Transport {
 pub enum EndReason {
     /// The user logged out.
     Logout,
-    /// The user ended it from another session.
+    /// The user ended it from another session, or all sessions at once.
     UserRevoked,
     /// An operator ended it.
     OperatorRevoked,
@@ -151,6 +152,25 @@ impl EndReason {
             Self::ReauthFailures => "reauth_failures",
             Self::Superseded => "superseded",
             Self::EpochBump => "epoch_bump",
+        }
+    }
+
+    /// Whether the device of the session is known no more either. Who ends a session from elsewhere means the device
+    /// with it; who logs out, or was away for too long, comes back with it. (What ends all sessions of an account, R11,
+    /// drops all its devices.)
+    #[must_use]
+    pub fn drops_device(self) -> bool {
+        match self {
+            Self::UserRevoked | Self::OperatorRevoked | Self::Superseded => true,
+            Self::Logout
+            | Self::Replay
+            | Self::Evicted
+            | Self::PasswordChanged
+            | Self::PasswordReset
+            | Self::Disabled
+            | Self::Deleted
+            | Self::ReauthFailures
+            | Self::EpochBump => false,
         }
     }
 }
@@ -238,6 +258,8 @@ pub struct NewSession {
     pub amr: Vec<String>,
     /// The account's cap.
     pub cap: SessionCap,
+    /// The device it is opened from.
+    pub device: Option<SessionDevice>,
 }
 
 /// How many live sessions an account may have, and what happens beyond.
@@ -433,7 +455,8 @@ pub trait SessionStore: Send + Sync {
     /// How many live sessions match.
     async fn count_live(&self, filter: SessionFilter) -> Result<u64, StoreError>;
 
-    /// Ends every live session that matches: one `session.revoked` event each, made from `event` with its own id and target.
+    /// Ends every live session that matches: one `session.revoked` event each, made from `event` with its own id and
+    /// target. Where [`EndReason::drops_device`] says so their devices go too, but for the one of `filter.except`.
     async fn revoke(&self, filter: SessionFilter, why: EndReason, event: Event) -> Result<Revoked, StoreError>;
 
     /// Sessions that ended since `cursor` (0 at start), and the next cursor. May repeat, never skips.

@@ -96,13 +96,7 @@ pub fn recognise(mac: &dyn TokenMac, text: &str) -> Recognised {
 }
 
 fn read(mac: &dyn TokenMac, text: &str) -> Option<RefreshToken> {
-    let body = text.get(..text.len().checked_sub(CHECKSUM_LEN)?)?;
-    let sum = text.get(body.len()..)?;
-    let encoded = body.strip_prefix(PREFIX)?;
-    if checksum(body) != sum {
-        return None;
-    }
-    let bytes = Zeroizing::new(decode_base64url(encoded)?);
+    let bytes = Zeroizing::new(decode_base64url(split_checksum(text)?.strip_prefix(PREFIX)?)?);
     let (signed, tag) = bytes.split_at_checked(SIGNED_LEN)?;
     let expected = mac.mac(*signed.first()?, signed)?;
     if !bool::from(subtle::ConstantTimeEq::ct_eq(expected.as_slice(), tag)) {
@@ -112,17 +106,23 @@ fn read(mac: &dyn TokenMac, text: &str) -> Option<RefreshToken> {
     Some(RefreshToken { text: Secret::new(text), handle: Handle(handle) })
 }
 
-fn encode_base64url(bytes: &[u8]) -> String {
+/// What stands before a token's checksum, if the checksum is right.
+pub(super) fn split_checksum(text: &str) -> Option<&str> {
+    let (body, sum) = text.split_at_checked(text.len().checked_sub(CHECKSUM_LEN)?)?;
+    (checksum(body) == sum).then_some(body)
+}
+
+pub(super) fn encode_base64url(bytes: &[u8]) -> String {
     base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, bytes)
 }
 
 /// Canonical base64url only: no padding, no stray trailing bits.
-fn decode_base64url(text: &str) -> Option<Vec<u8>> {
+pub(super) fn decode_base64url(text: &str) -> Option<Vec<u8>> {
     base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, text).ok()
 }
 
 /// CRC-32 in base 62, six characters.
-fn checksum(body: &str) -> String {
+pub(super) fn checksum(body: &str) -> String {
     const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut left = crc32fast::hash(body.as_bytes());
     let mut digits = [b'0'; CHECKSUM_LEN];

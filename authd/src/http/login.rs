@@ -2,7 +2,7 @@
 
 use crate::{
     auth::{Attempt, Refusal},
-    domain::{identifier::LoginName, password::Password},
+    domain::{identifier::LoginName, password::Password, secret::Secret},
     http::{
         client::Client,
         error::ApiError,
@@ -65,7 +65,12 @@ impl PartialSchema for LoginBody {
                 .property(name, ObjectBuilder::new().schema_type(Type::String))
                 .property("password", ObjectBuilder::new().schema_type(Type::String))
                 .property("device_label", optional().description(Some("Shown in lists; cut to 100 characters.")))
-                .property("device_token", optional().max_length(Some(MAX_DEVICE_TOKEN)))
+                .property(
+                    "device_token",
+                    optional().max_length(Some(MAX_DEVICE_TOKEN)).description(Some(
+                        "What an earlier login answered; one that is not known here changes nothing.",
+                    )),
+                )
                 .required(name)
                 .required("password")
                 .additional_properties(Some(AdditionalProperties::FreeForm(false)))
@@ -99,7 +104,8 @@ pub(super) async fn login(
     let (auth, begun_ms) = (state.auth.clone(), state.clock.monotonic_ms());
     let tokens = to_the_end(|client| async move {
         let password = Password::new(&body.password).given_by(client);
-        auth.login(&caller, Attempt { name, password }).await
+        let device = body.device_token.map(Secret::new);
+        auth.login(&caller, Attempt { name, password, device }).await
     });
     match tokens.await {
         Ok(tokens) => Ok(Json(tokens.into())),

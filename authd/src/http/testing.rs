@@ -1,5 +1,7 @@
 //! A router for tests of what needs no accounts: its storage is down, its signer knows the tokens `good` and `expired`.
 
+mod hard;
+
 use crate::{
     auth::{Auth, Parts, RegistrationMode, Settings},
     domain::{
@@ -7,6 +9,7 @@ use crate::{
         address_rule::*,
         audit::{AuditLog, Event, EventFilter, Spool, SpoolFault, StoredEvent},
         clock::{Clock, OsRandom},
+        hard::Lane,
         hash_cost::HashCost,
         identifier::IdentifierKind,
         key::{Heartbeat, KeyPlan, KeyStore, SigningKey},
@@ -113,6 +116,8 @@ fn auth() -> Auth {
     let parts = Parts {
         accounts: down.clone(),
         sessions: down.clone(),
+        devices: down.clone(),
+        hard: down.clone(),
         keys: down.clone(),
         settings: down.clone(),
         rules: down.clone(),
@@ -407,7 +412,7 @@ impl Limiter for Down {
 
 #[async_trait]
 impl PasswordHasher for Down {
-    async fn check(&self, _: Password, _: Against) -> Result<Checked, HashError> {
+    async fn check(&self, _: Lane, _: Password, _: Against) -> Result<Checked, HashError> {
         Ok(Checked::Wrong)
     }
     async fn hash(&self, _: Password) -> Result<PasswordHash, HashError> {

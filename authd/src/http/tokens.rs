@@ -24,6 +24,11 @@ pub(crate) struct TokensBody {
     refresh_expires_in: i64,
     /// The session.
     session_id: String,
+    /// Keep it and send it with the next login of this account: it then has limits of its own, which strangers who
+    /// guess the password cannot use up. Only a login or registration from a device that is not known yet answers it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    device_token: Option<String>,
     /// The account.
     user: UserBody,
 }
@@ -37,6 +42,7 @@ impl From<Tokens> for TokensBody {
             refresh_token: tokens.refresh.reveal().to_owned(),
             refresh_expires_in: tokens.refresh_expires_in_s,
             session_id: tokens.session.into(),
+            device_token: tokens.device.map(|token| token.reveal().to_owned()),
             user: tokens.account.into(),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! | job | every | what |
 //! | --- | --- | --- |
-//! | settings | 500 ms | live limits, bans and allowances of all instances |
+//! | settings | 500 ms | live limits, bans, allowances and modes of all instances; accounts opened on another one |
 //! | alarms | 1 s | ends of alarms; alarms that could not be written |
 //! | revocation | 500 ms | ended sessions of all instances; ends that still have to become durable |
 //! | keys | 500 ms | signing keys of all instances |
@@ -53,7 +53,10 @@ where
 pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks) {
     let instance: Arc<str> = instance.into();
     let jobs = [
-        job("settings", 500, auth, |auth| async move { auth.poll_settings().await }),
+        job("settings", 500, auth, |auth| async move {
+            auth.poll_settings().await?;
+            auth.follow_openings().await
+        }),
         job("alarms", 1_000, auth, |auth| async move { auth.poll_alarms().await }),
         job("revocation", 500, auth, |auth| async move {
             auth.poll_revocations().await?;

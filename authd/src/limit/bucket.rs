@@ -72,7 +72,8 @@ impl Bucket {
             PolicyValue::Ladder(ladder) => self.ask_ladder(ladder, now_ms),
             PolicyValue::Count { max } => self.ask_count(max, now_ms),
             PolicyValue::Spread(spread) => self.ask_spread(spread, now_ms),
-            PolicyValue::Share(_) => return Turn::Held,
+            // Counted in the database, and for all together.
+            PolicyValue::Hard(_) | PolicyValue::Share(_) => return Turn::Held,
         };
         let is_remembered =
             turn == Turn::Held || policy.shadow == Shadow::Counted && self.places.len() < MAX_SHADOW_PLACES;
@@ -134,6 +135,7 @@ impl Bucket {
     /// Gives a place back. A failure counts also when its place was lost meanwhile.
     pub(super) fn settle(&mut self, policy: &Policy, ticket: u64, outcome: Outcome, now_ms: i64) -> Settled {
         match policy.value {
+            PolicyValue::Hard(_) => Settled::Counted,
             PolicyValue::Rate { .. } => {
                 // A failure keeps what it took.
                 if let (Some(quota), true) = (policy.quota(), outcome != Outcome::Failed) {
@@ -196,9 +198,11 @@ impl Bucket {
             PolicyValue::Ladder(ladder) if ladder.current(self.rung(), now_ms).failures > 0 => Worth::Used,
             PolicyValue::Count { .. } if self.failures > 0 => Worth::Used,
             PolicyValue::Spread(spread) if self.failed(spread, now_ms) > 0 => Worth::Used,
-            PolicyValue::Ladder(_) | PolicyValue::Count { .. } | PolicyValue::Spread(_) | PolicyValue::Share(_) => {
-                Worth::Nothing
-            }
+            PolicyValue::Ladder(_)
+            | PolicyValue::Count { .. }
+            | PolicyValue::Hard(_)
+            | PolicyValue::Spread(_)
+            | PolicyValue::Share(_) => Worth::Nothing,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The limiter of one instance, in memory: exact, bounded, forgotten with the process.
 //!
-//! Nothing here outlives a restart; hard counters in the database (`login.hard`) are not in this version. Times are the wall clock's:
+//! Nothing here outlives a restart: what must (`login.hard`) is counted in the database. Times are the wall clock's:
 //! both rules bound what a clock that went back can do, and one that jumps ahead ends waits early.
 
 use super::{
@@ -122,7 +122,7 @@ fn is_off(policy: &Policy) -> bool {
         PolicyValue::Rate { .. } => policy.quota().is_none(),
         PolicyValue::Spread(spread) => spread.most == 0,
         PolicyValue::Share(_) => true,
-        PolicyValue::Ladder(_) | PolicyValue::Count { .. } => false,
+        PolicyValue::Ladder(_) | PolicyValue::Count { .. } | PolicyValue::Hard(_) => false,
     }
 }
 

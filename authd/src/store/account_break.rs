@@ -10,9 +10,10 @@ use crate::{
     store::{
         account_create::set_password,
         db::Tx,
+        device,
         dialect::on_db,
         error::Stored,
-        event,
+        event, hard,
         row::user_id,
         session_end::{end_with_events, lock_account, lock_live_of, revoked},
     },
@@ -59,7 +60,7 @@ pub(super) async fn break_sessions(tx: &mut Tx<'_>, id: &UserId, change: &Break,
     end_all(tx, id, keep, why, event).await.map(Broken::Done)
 }
 
-/// Moves the epoch, drops devices and open resets, ends the live sessions but `keep`.
+/// Moves the epoch, drops open resets, ends the live sessions but `keep`, drops the devices but the one of `keep`.
 async fn end_all(
     tx: &mut Tx<'_>,
     id: &UserId,
@@ -68,12 +69,12 @@ async fn end_all(
     operation: &Event,
 ) -> Stored<Revoked> {
     on_db!(tx, execute["UPDATE account SET epoch = epoch + 1 WHERE account.id = $1"](id.as_str()))?;
-    on_db!(tx, execute["DELETE FROM device WHERE device.account_id = $1"](id.as_str()))?;
     on_db!(tx, execute["DELETE FROM reset WHERE reset.account_id = $1"](id.as_str()))?;
     let mut sessions = lock_live_of(tx, id).await?;
     sessions.retain(|session| Some(session) != keep);
     let operation = Event { reason: None, ..operation.clone() };
     end_with_events(tx, &sessions, why, &operation).await?;
+    device::drop_all(tx, id, keep, (why, &operation)).await?;
     revoked(tx, &SessionFilter { account: Some(id.clone()), ..SessionFilter::default() }, sessions).await
 }
 
@@ -115,7 +116,7 @@ async fn erase(tx: &mut Tx<'_>, id: &UserId) -> Stored<()> {
     on_db!(tx, execute["DELETE FROM identifier WHERE identifier.account_id = $1"](id.as_str()))?;
     on_db!(tx, execute["DELETE FROM credential WHERE credential.account_id = $1"](id.as_str()))?;
     on_db!(tx, execute["DELETE FROM idempotency WHERE idempotency.account_id = $1"](id.as_str()))?;
-    Ok(())
+    hard::forget(tx, id).await
 }
 
 /// Whose reset this is, if it is good now.
@@ -145,6 +146,7 @@ pub(super) async fn redeem_reset(
     set_password(tx, id.as_str(), new, now_ms).await?;
     let event = event.clone().about("user", id.as_str());
     event::write(tx, &event).await?;
+    hard::open(tx, &id).await?;
     let revoked = end_all(tx, &id, None, EndReason::PasswordReset, &event).await?;
     Ok(Some((id, revoked)))
 }

@@ -7,7 +7,7 @@
 //! rotate ─► rotation_lane (PostgreSQL: one statement for all that wait) ─► session_rotate ─► session_routine
 //! ```
 //! A store method is one transaction and writes the event it is given in it. Locks are taken in one order everywhere:
-//! the account's row, then session rows by id.
+//! the account's row, then session rows by id, then device rows.
 
 mod account;
 mod account_break;
@@ -16,9 +16,11 @@ mod account_list;
 mod address_rule;
 mod audit;
 mod db;
+mod device;
 mod dialect;
 mod error;
 mod event;
+mod hard;
 mod key;
 mod open;
 mod page;
@@ -44,6 +46,8 @@ use crate::domain::{
     account::AccountStore,
     address_rule::AddressRuleStore,
     audit::AuditLog,
+    device::DeviceStore,
+    hard::HardStore,
     key::KeyStore,
     session::SessionStore,
     setting::{Readiness, SettingStore},
@@ -58,6 +62,10 @@ pub struct Stores {
     pub accounts: Arc<dyn AccountStore>,
     /// Sessions.
     pub sessions: Arc<dyn SessionStore>,
+    /// Known devices.
+    pub devices: Arc<dyn DeviceStore>,
+    /// Password evaluations.
+    pub hard: Arc<dyn HardStore>,
     /// Signing keys and heartbeats.
     pub keys: Arc<dyn KeyStore>,
     /// Live settings.
@@ -78,6 +86,8 @@ impl Stores {
         Self {
             accounts: Arc::new(account::Accounts { db: db.clone() }),
             sessions: Arc::new(session::Sessions::on(&db)),
+            devices: Arc::new(device::Devices { db: db.clone() }),
+            hard: Arc::new(hard::Hard { db: db.clone() }),
             keys: Arc::new(key::Keys { db: db.clone() }),
             settings: Arc::new(setting::Settings { db: db.clone() }),
             rules: Arc::new(address_rule::AddressRules { db: db.clone() }),

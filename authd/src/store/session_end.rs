@@ -8,6 +8,7 @@ use crate::{
     },
     store::{
         db::Tx,
+        device,
         dialect::{self, Dialect, on_built, on_db},
         error::Stored,
         event,
@@ -84,9 +85,14 @@ pub(super) async fn revoke(
         let last = i64::try_from(chunk.len()).unwrap_or(i64::MAX) < CHUNK;
         ended.extend(chunk);
         if last {
-            return revoked(tx, filter, ended).await;
+            break;
         }
     }
+    if why.drops_device() {
+        // After the last session row is locked: device rows come later in everybody's order.
+        device::drop_of(tx, &ended, filter.except.as_ref(), (why, operation)).await?;
+    }
+    revoked(tx, filter, ended).await
 }
 
 /// What to answer about an end that is done. Sessions that ended elsewhere are looked for by id or account only: no

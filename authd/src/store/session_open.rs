@@ -3,11 +3,13 @@
 use crate::{
     domain::{
         audit::Event,
+        device::{LIFE_MS, MAX_PER_ACCOUNT, SessionDevice},
         session::{EndReason, NewSession, OnLimit, Opened},
         store_error::StoreError,
     },
     store::{
         db::Tx,
+        device,
         dialect::{on_db, on_postgres},
         error::Stored,
         event,
@@ -29,11 +31,12 @@ pub(super) async fn open(tx: &mut Tx<'_>, new: &NewSession, events: &[Event]) ->
         return Ok(Opened::Full);
     };
     event::write_all(tx, events).await?;
+    device::admit(tx, new, now_ms, events.last()).await?;
     insert(tx, new, now_ms, evicted).await
 }
 
 /// Opens a session with one statement that commits by itself, for PostgreSQL; `None` when the account may not log in or
-/// has no room, or the statement came too late (see [`crate::store::session_routine`]): [`open`] then tells which.
+/// has no room for the session or its device, or the statement came too late (see [`crate::store::session_routine`]): [`open`] then tells which.
 /// Logins in flight do not see each other and may overshoot the cap; the next login trims.
 pub(super) async fn at_once(tx: &mut Tx<'_>, new: &NewSession, events: &[Event], until: i64) -> Stored<Option<Opened>> {
     let (clock, Some(deadline_ms)) = (tx.clock(), tx.context.database_time_at(until)) else { return Ok(None) };
@@ -42,17 +45,24 @@ pub(super) async fn at_once(tx: &mut Tx<'_>, new: &NewSession, events: &[Event],
             UPDATE account SET last_login_ms = " NOW "
             WHERE account.id = $2 AND account.epoch = $3 AND account.disabled_ms IS NULL AND account.deleted_ms IS NULL
                 AND " NOW " <= $27 AND (SELECT count(*) FROM session WHERE session.account_id = $2 AND " LIVE ") < $4
+                AND ($28::bytea IS NULL OR (SELECT count(*) FROM device WHERE device.account_id = $2) < $29)
             RETURNING account.id, account.last_login_ms AS now_ms),
         events AS (
             INSERT INTO event (id, at_ms, action, outcome, reason, actor_kind, actor_id, target_kind, target_id,
                 network, device, request_id, detail)
             SELECT noted.* FROM owner CROSS JOIN unnest($5::text[], $6::bigint[], $7::text[], $8::text[], $9::text[],
                 $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[])
-            AS noted)
+            AS noted),
+        added AS (
+            INSERT INTO device (id, account_id, token_hash, summary, created_ms, expires_ms)
+            SELECT $30::text, owner.id, $28::bytea, $25, owner.now_ms, owner.now_ms + $31 FROM owner WHERE $28::bytea IS NOT NULL),
+        used AS (
+            UPDATE device SET failures = 0, last_used_ms = owner.now_ms, expires_ms = owner.now_ms + $31
+            FROM owner WHERE device.id = $30 AND device.account_id = owner.id AND $28::bytea IS NULL)
         INSERT INTO session (id, account_id, handle, cur_hash, idle_expires_ms, expires_ms, epoch, transport, network,
-            device, amr, created_ms)
+            device, amr, created_ms, device_id)
         SELECT $18, owner.id, $19, $20, " LEAST "(owner.now_ms + $21, owner.now_ms + $22), owner.now_ms + $22, " EPOCH ",
-            $23, $24, $25, $26, owner.now_ms FROM owner
+            $23, $24, $25, $26, owner.now_ms, $30 FROM owner
         RETURNING session.created_ms, session.idle_expires_ms, session.expires_ms"](
         clock, new.account.as_str(), new.account_epoch, i64::from(new.cap.max.max(1)), columns.id, columns.at_ms,
         columns.action, columns.outcome, columns.reason, columns.actor_kind, columns.actor_id, columns.target_kind,
@@ -60,6 +70,7 @@ pub(super) async fn at_once(tx: &mut Tx<'_>, new: &NewSession, events: &[Event],
         new.id.as_str(), new.handle.0.as_slice(), new.token.0.as_slice(), new.idle_ms, new.absolute_ms,
         new.transport.as_str(), new.origin.network.as_ref().map(|network| network.as_str()),
         new.origin.device.as_ref().map(|device| device.as_str()), new.amr.join(" "), deadline_ms,
+        new_token(new), i64::from(MAX_PER_ACCOUNT), new.device.as_ref().map(|device| device.id().as_str()), LIFE_MS,
     ))?;
     if let Some((created_ms, _, _)) = times {
         tx.context.note_database_time(created_ms);
@@ -72,11 +83,22 @@ pub(super) async fn at_once(tx: &mut Tx<'_>, new: &NewSession, events: &[Event],
     }))
 }
 
+/// What is stored of the token of a device that is remembered from now on.
+fn new_token(new: &NewSession) -> Option<&[u8]> {
+    match &new.device {
+        Some(SessionDevice::New(device)) => Some(device.token.0.as_slice()),
+        Some(SessionDevice::Known(_)) | None => None,
+    }
+}
+
 /// The first session of an account that this transaction has made: there is nothing to make room for, and the caller
 /// writes the events.
 pub(super) async fn open_first(tx: &mut Tx<'_>, new: &NewSession) -> Stored<Opened> {
     match lock_for_login(tx, new).await? {
-        Some(now_ms) => insert(tx, new, now_ms, Vec::new()).await,
+        Some(now_ms) => {
+            device::admit(tx, new, now_ms, None).await?;
+            insert(tx, new, now_ms, Vec::new()).await
+        }
         None => Ok(Opened::AccountChanged),
     }
 }
@@ -100,13 +122,13 @@ async fn insert(tx: &mut Tx<'_>, new: &NewSession, created_ms: i64, evicted: Vec
     let expires_ms = created_ms.saturating_add(new.absolute_ms);
     let idle_expires_ms = created_ms.saturating_add(new.idle_ms).min(expires_ms);
     on_db!(tx, execute ["INSERT INTO session (id, account_id, handle, cur_hash, idle_expires_ms, expires_ms, epoch,
-        transport, network, device, amr, created_ms)
-        VALUES ($1, $2, $3, $4, $5, $6, " EPOCH ", $7, $8, $9, $10, $11)"](
+        transport, network, device, amr, created_ms, device_id)
+        VALUES ($1, $2, $3, $4, $5, $6, " EPOCH ", $7, $8, $9, $10, $11, $12)"](
         new.id.as_str(), new.account.as_str(), new.handle.0.as_slice(), new.token.0.as_slice(),
         idle_expires_ms, expires_ms, new.transport.as_str(),
         new.origin.network.as_ref().map(|network| network.as_str()),
         new.origin.device.as_ref().map(|device| device.as_str()),
-        new.amr.join(" "), created_ms,
+        new.amr.join(" "), created_ms, new.device.as_ref().map(|device| device.id().as_str()),
     ))?;
     Ok(Opened::Opened { created_ms, idle_expires_ms, expires_ms, evicted })
 }

@@ -1,4 +1,4 @@
-//! Erasing what has outlived its use: seals after their grace, revocations, idempotency rows, resets.
+//! Erasing what has outlived its use: seals after their grace, revocations, idempotency rows, resets, devices, counts of names that nobody has.
 
 use crate::{
     domain::outage::MAX_EXTENSION_MS,
@@ -33,5 +33,11 @@ pub(super) async fn sweep(tx: &mut Tx<'_>, grace_ms: i64, keyed_grace_ms: i64, b
         SELECT reset.account_id FROM reset WHERE reset.expires_ms < " NOW " LIMIT $2" SKIP_LOCKED ")"](
         clock, batch,
     ))?;
-    Ok(plain + keyed + revocations + tags + resets)
+    let devices = on_db!(tx, execute ["DELETE FROM device WHERE device.id IN (
+        SELECT device.id FROM device WHERE device.expires_ms < " NOW " LIMIT $2" SKIP_LOCKED ")"](clock, batch))?;
+    let counts = on_db!(tx, execute ["DELETE FROM throttle WHERE throttle.bucket IN (
+        SELECT throttle.bucket FROM throttle WHERE throttle.forget_ms < " NOW " LIMIT $2" SKIP_LOCKED ")"](
+        clock, batch,
+    ))?;
+    Ok(plain + keyed + revocations + tags + resets + devices + counts)
 }

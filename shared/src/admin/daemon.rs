@@ -50,6 +50,9 @@ pub struct Hashing {
     pub busy: u64,
     /// Passwords that wait.
     pub queued: u64,
+    /// Passwords that were checked since the start.
+    #[serde(default)]
+    pub evaluated: u64,
 }
 
 /// Sessions in sum.

@@ -53,8 +53,12 @@ pub enum Kind {
 pub struct Setting {
     /// Of a rate: how many in how long.
     pub rate: Option<Rate>,
-    /// How many at once; of a count or a spread: how many; of a share: of how many at least.
+    /// How many at once; of a count or a spread: how many; of a share: of how many at least; of `login.hard`: how many
+    /// from unknown devices.
     pub burst: Option<u32>,
+    /// Of `login.hard`: how many from known devices and inside sessions.
+    #[serde(default)]
+    pub known: Option<u32>,
     /// Of a ladder: the delay after the burst; it doubles from there.
     pub first_delay: Option<Span>,
     /// Of a ladder: the longest delay.
@@ -81,6 +85,9 @@ pub struct Limit {
     pub rate: Option<Rate>,
     /// See [`Setting::burst`].
     pub burst: Option<u32>,
+    /// See [`Setting::known`].
+    #[serde(default)]
+    pub known: Option<u32>,
     /// See [`Setting::first_delay`].
     pub first_delay: Option<Span>,
     /// See [`Setting::max_delay`].
@@ -233,6 +240,9 @@ pub struct SetRequest {
     /// See [`Setting::burst`].
     #[serde(default)]
     pub burst: Option<u32>,
+    /// See [`Setting::known`].
+    #[serde(default)]
+    pub known: Option<u32>,
     /// See [`Setting::first_delay`].
     #[serde(default)]
     pub first_delay: Option<Span>,

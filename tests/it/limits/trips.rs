@@ -23,9 +23,15 @@ fn section(policy: PolicyName, most: u32) -> String {
         | PolicyName::RefreshSession
         | PolicyName::RefreshIp
         | PolicyName::RegisterGlobal
+        | PolicyName::LoginDevice
         | PolicyName::AdminUid => format!("rate = \"1/h\"\nburst = {most}"),
         PolicyName::LoginAccount => format!("burst = {most}\nfirst_delay = \"1m\""),
-        PolicyName::ReauthSession | PolicyName::LoginSpray | PolicyName::LoginSprayNet => format!("count = {most}"),
+        PolicyName::ReauthSession
+        | PolicyName::LoginDeviceFailures
+        | PolicyName::LoginSpray
+        | PolicyName::LoginSprayNet => format!("count = {most}"),
+        // Without the ladder, which would be met first.
+        PolicyName::LoginHard => format!("unknown = {most}\nknown = 15\n\n[limit.\"login.account\"]\nburst = 100"),
         PolicyName::LoginGlobal => format!("percent = 50\nattempts = {}", most + 1),
     };
     format!("[limit.\"{}\"]\n{value}\n", policy.as_str())
@@ -47,6 +53,10 @@ struct Round {
 }
 
 impl Round {
+    fn device(&self) -> &str {
+        self.tokens.device.as_deref().expect("a registration makes its device known")
+    }
+
     /// Does once more what `policy` counts.
     async fn turn(&mut self, policy: PolicyName, number: u32) -> Met {
         let client = self.daemon.client();
@@ -57,8 +67,14 @@ impl Round {
             PolicyName::LoginNet | PolicyName::LoginSprayNet => {
                 login(client, &format!("192.0.2.{number}"), &name, WRONG).send().await
             }
-            PolicyName::LoginAccount => {
+            PolicyName::LoginAccount | PolicyName::LoginHard => {
                 login(client, &format!("192.0.{number}.1"), "ada@example.org", WRONG).send().await
+            }
+            PolicyName::LoginDevice => client.try_login_from(self.device(), "ada@example.org", PASSWORD).await,
+            PolicyName::LoginDeviceFailures => {
+                let dropped = self.daemon.admin().events("device.dropped").await;
+                client.try_login_from(self.device(), "ada@example.org", WRONG).await.assert_status(401);
+                return other(!dropped.is_empty());
             }
             PolicyName::LoginGlobal => {
                 login(client, &format!("192.0.{number}.1"), &name, WRONG).send().await.assert_status(401);

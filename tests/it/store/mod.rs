@@ -9,7 +9,9 @@
 mod account;
 mod audit;
 mod breaks;
+mod device;
 mod faults;
+mod hard;
 mod key;
 mod model;
 mod races;
@@ -169,6 +171,7 @@ impl World {
             transport: Transport::Body,
             amr: vec!["pwd".into()],
             cap: SessionCap { max: 50, on_limit: OnLimit::EvictOldest },
+            device: None,
         }
     }
 

@@ -341,8 +341,13 @@ mod tests {
     use crate::wire::Answer;
 
     fn granted(refresh: &str) -> Outcome {
-        let tokens =
-            Tokens { access: "a".into(), refresh: refresh.into(), session: "ses_1".into(), user: "usr_1".into() };
+        let tokens = Tokens {
+            access: "a".into(),
+            refresh: refresh.into(),
+            session: "ses_1".into(),
+            user: "usr_1".into(),
+            device: None,
+        };
         Outcome::Granted(Box::new(tokens))
     }
 

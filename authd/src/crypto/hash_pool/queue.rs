@@ -1,13 +1,16 @@
 //! Jobs for the hashing threads, in two bounded lanes.
 
-use super::Lane;
 use crate::domain::{
     account::PasswordHash,
+    hard::Lane,
     password::{Against, Checked, HashError, Password, WeakPassword},
 };
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tokio::sync::oneshot;
 
@@ -46,13 +49,23 @@ pub(super) struct Job {
     pub(super) work: Work,
     /// When it was queued, on the monotonic clock.
     pub(super) queued_ms: i64,
-    /// Set by the worker that takes it.
-    pub(super) begun: Arc<AtomicBool>,
+    pub(super) claim: Arc<Claim>,
+}
+
+/// Who has a job: the worker that does it, or the caller that gives it up. Never both.
+#[derive(Default)]
+pub(super) struct Claim(AtomicBool);
+
+impl Claim {
+    /// Takes the job; `false` when the other one has it.
+    pub(super) fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
 }
 
 impl Job {
     pub(super) fn new(work: Work, queued_ms: i64) -> Self {
-        Self { work, queued_ms, begun: Arc::default() }
+        Self { work, queued_ms, claim: Arc::default() }
     }
 }
 

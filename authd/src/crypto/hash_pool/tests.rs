@@ -67,7 +67,9 @@ impl Bench {
     /// Has a check waiting in the queue.
     async fn queue(&self, checks: &mut Checks) {
         let (pool, queued) = (Arc::clone(&self.pool), self.pool.load().queued);
-        checks.spawn(async move { pool.check(Password::new("any"), Against::Nobody(String::new())).await });
+        checks.spawn(
+            async move { pool.check(Lane::Unknown, Password::new("any"), Against::Nobody(String::new())).await },
+        );
         while self.pool.load().queued == queued {
             tokio::task::yield_now().await;
         }
@@ -79,11 +81,11 @@ async fn a_password_is_hashed_checked_and_counted() {
     let bench = bench();
     let stored = bench.pool.hash(Password::new("right")).await.unwrap();
     for (password, expected) in [("right", Checked::Right), ("wrong", Checked::Wrong)] {
-        let checked = bench.pool.check(Password::new(password), Against::Stored(stored.clone())).await;
+        let checked = bench.pool.check(Lane::Unknown, Password::new(password), Against::Stored(stored.clone())).await;
         assert_eq!(checked, Ok(expected));
     }
     let unusable = Against::Stored(PasswordHash("md5".into()));
-    assert_eq!(bench.pool.check(Password::new("any"), unusable).await, Err(HashError::Unusable));
+    assert_eq!(bench.pool.check(Lane::Unknown, Password::new("any"), unusable).await, Err(HashError::Unusable));
     let load = bench.pool.load();
     assert_eq!((load.workers, load.queued, load.evaluated), (1, 0, 3));
 }
@@ -95,7 +97,7 @@ async fn a_full_queue_refuses_at_once_and_makes_room_when_callers_leave() {
     bench.queue(&mut checks).await;
     bench.queue(&mut checks).await;
     let nobody = || Against::Nobody(String::new());
-    assert_eq!(bench.pool.check(Password::new("any"), nobody()).await, Err(HashError::Overloaded));
+    assert_eq!(bench.pool.check(Lane::Unknown, Password::new("any"), nobody()).await, Err(HashError::Overloaded));
     checks.shutdown().await;
     bench.queue(&mut checks).await;
     assert_eq!(bench.pool.load().queued, 1, "those who left are gone");
@@ -141,7 +143,7 @@ async fn a_caller_is_not_kept_longer_than_the_wait_while_no_worker_is_free() {
     let judge = Work::Judge { password: Password::new("any"), personal: Vec::new(), answer };
     pool.shared.queue.push(Lane::Unknown, Job::new(judge, 0)).unwrap();
     entered.recv().unwrap();
-    let refused = pool.check(Password::new("any"), Against::Nobody(String::new())).await;
+    let refused = pool.check(Lane::Unknown, Password::new("any"), Against::Nobody(String::new())).await;
     assert_eq!(refused, Err(HashError::Overloaded));
     release.send(()).unwrap();
 }
@@ -150,7 +152,10 @@ async fn a_caller_is_not_kept_longer_than_the_wait_while_no_worker_is_free() {
 async fn a_panic_in_a_library_costs_one_answer_and_no_worker() {
     let bench = bench();
     assert_eq!(bench.pool.judge(Password::new("panic"), Vec::new()).await, Err(HashError::Overloaded));
-    assert_eq!(bench.pool.check(Password::new("any"), Against::Nobody(String::new())).await, Ok(Checked::Wrong));
+    assert_eq!(
+        bench.pool.check(Lane::Unknown, Password::new("any"), Against::Nobody(String::new())).await,
+        Ok(Checked::Wrong)
+    );
 }
 
 #[test]
