@@ -8,7 +8,6 @@ use crate::domain::{
     ladder::Outcome,
     limit::{LimitKey, PolicyName, Reservation, Reserved, Settled},
     password::{Against, Checked, HashError, Password},
-    store_error::StoreError,
 };
 
 /// A password to evaluate.
@@ -90,10 +89,15 @@ impl Auth {
         }
     }
 
-    /// Refuses before a password is hashed in vain: storage is known to be away. The jobs notice its return.
-    pub(super) fn expect_storage(&self) -> Result<(), Refusal> {
-        let is_away = self.parts.readiness.outages().since_ms().is_some();
-        if is_away { Err(StoreError::unavailable("it did not answer the last time").into()) } else { Ok(()) }
+    /// Refuses before a password is hashed in vain: where storage failed the last time it is asked first.
+    ///
+    /// # Errors
+    /// [`Refusal::Storage`].
+    pub(super) async fn expect_storage(&self) -> Result<(), Refusal> {
+        if self.parts.readiness.outages().since_ms().is_some() {
+            self.parts.readiness.probe().await?;
+        }
+        Ok(())
     }
 
     /// Records a wrong password, then refuses it.

@@ -45,7 +45,7 @@ impl Auth {
         self.judge(&registration.password, &email, username.as_ref()).await?;
         self.admit_registration(caller, &event).await?;
 
-        self.expect_storage()?;
+        self.expect_storage().await?;
         let tag = registration.key.as_ref().map(|key| self.registration_tag(&email, key));
         let password = registration.password;
         let id = UserId::new(self.now_ms(), self.id_entropy());

@@ -119,7 +119,7 @@ impl People {
 
     /// Tries every flow at once and compares the answers with the table.
     pub(super) async fn walk(&self, daemon: &Daemon, condition: Condition) {
-        let before = daemon.client().jwks().await;
+        let (before, has_room) = (daemon.client().jwks().await, has_room(daemon));
         let mut calls = JoinSet::new();
         for probe in self.all(daemon) {
             let admin = daemon.admin();
@@ -136,7 +136,7 @@ impl People {
         }
         for (probe, answer, took) in calls.join_all().await {
             let what = format!("{} under {condition:?}", probe.name);
-            match refusal(&probe, condition) {
+            match refusal(&probe, condition, has_room) {
                 None => assert_eq!(answer.status, probe.ok, "{what}: {answer}"),
                 // A route whose time is up has not heard of the database at all.
                 Some(_) if took >= budget(&probe) => assert_refused(&what, &answer, ErrorCode::Overloaded, &probe),
@@ -155,11 +155,12 @@ impl People {
         assert_told(daemon, condition).await;
     }
 
-    /// A refusal that cannot be recorded is an outage to its caller.
+    /// A refusal that can be recorded nowhere is an outage to its caller.
     async fn walk_audit(&self, daemon: &Daemon, condition: Condition) {
         let answer = daemon.client().try_refresh("art1_nonsense").await;
         match cell(Flow::Audit, condition).behaviour {
-            Behaviour::Closed => drop(answer.assert_refused(condition.code())),
+            Behaviour::Degraded if has_room(daemon) => drop(answer.assert_refused(ErrorCode::TokenInvalid)),
+            Behaviour::Degraded => drop(answer.assert_refused(condition.code())),
             _ if cell(Flow::Refresh, condition).behaviour == Behaviour::Closed => {
                 answer.assert_refused(condition.code());
             }
@@ -199,14 +200,22 @@ fn budget(probe: &Probe) -> Duration {
     Duration::from_secs(if probe.limit == LONG { 5 } else { 3 })
 }
 
+/// Whether the daemon can keep what it cannot record.
+fn has_room(daemon: &Daemon) -> bool {
+    let file = daemon.data_dir().join("room");
+    let has_room = std::fs::write(&file, [1; 64 * 1024]).is_ok();
+    std::fs::remove_file(&file).expect("what was begun can be removed");
+    has_room
+}
+
 /// The code with which a probe must be refused; `None`: it is served.
-fn refusal(probe: &Probe, condition: Condition) -> Option<ErrorCode> {
+fn refusal(probe: &Probe, condition: Condition, has_room: bool) -> Option<ErrorCode> {
     match cell(probe.flow, condition).behaviour {
         Behaviour::Closed => Some(condition.code()),
         Behaviour::Open | Behaviour::Unaffected => None,
         Behaviour::Degraded => match (condition, probe.name) {
-            (Condition::DatabaseAway, "list sessions" | "read audit")
-            | (Condition::DatabaseUnwritable, "read audit") => Some(ErrorCode::StorageUnavailable),
+            (Condition::DatabaseAway, "list sessions" | "read audit") => Some(ErrorCode::StorageUnavailable),
+            (Condition::DatabaseUnwritable, "read audit") => (!has_room).then_some(ErrorCode::StorageUnavailable),
             (Condition::DatabaseAway | Condition::DatabaseUnwritable, _) => None,
             (Condition::HashQueueFull, "change password" | "delete account") => Some(ErrorCode::Overloaded),
             (Condition::HashQueueFull, _) => None,

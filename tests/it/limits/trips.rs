@@ -31,7 +31,7 @@ fn section(policy: PolicyName, most: u32) -> String {
         | PolicyName::LoginSpray
         | PolicyName::LoginSprayNet => format!("count = {most}"),
         // Without the ladder, which would be met first.
-        PolicyName::LoginHard => format!("unknown = {most}\nknown = 15\n\n[limit.\"login.account\"]\nburst = 100"),
+        PolicyName::LoginHard => format!("unknown = {most}\nknown = 15\n\n[limit.\"login.account\"]\nburst = 84"),
         PolicyName::LoginGlobal => format!("percent = 50\nattempts = {}", most + 1),
     };
     format!("[limit.\"{}\"]\n{value}\n", policy.as_str())

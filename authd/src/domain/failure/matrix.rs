@@ -104,7 +104,8 @@ pub(super) const MATRIX: &[(Flow, Condition, Behaviour, &str)] = &[
         AdminRead,
         DatabaseUnwritable,
         Degraded,
-        "Everything can be read but the audit log: reading it is itself recorded, and answers 503.",
+        "Everything can be read. That the audit log was read is itself recorded, until then on this instance's disk; where \
+         that is full too, reading it answers 503.",
     ),
     //
     (AdminChange, DatabaseAway, Closed, "Nothing changes. The mode cannot be changed either."),
@@ -124,14 +125,16 @@ pub(super) const MATRIX: &[(Flow, Condition, Behaviour, &str)] = &[
     (
         Audit,
         DatabaseAway,
-        Closed,
-        "What cannot be recorded does not happen. Refusals that were only counted are written when the database is back.",
+        Degraded,
+        "A change that cannot be recorded does not happen. What changes nothing, refusals above all, is kept on this \
+         instance's disk before it is answered, and recorded when the database is back.",
     ),
     (
         Audit,
         DatabaseUnwritable,
-        Closed,
-        "What cannot be recorded does not happen. Refusals that were only counted are written when it takes them again.",
+        Degraded,
+        "A change that cannot be recorded does not happen. What changes nothing, refusals above all, is kept on this \
+         instance's disk before it is answered; where that is full too, it is answered 503.",
     ),
     (Audit, CommitReplyLost, Unaffected, "An event is committed with its change or not at all."),
     (Audit, ClockStepped, Unaffected, "Events carry the time of the clock; their sequence numbers keep the order."),

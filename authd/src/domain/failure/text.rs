@@ -115,7 +115,7 @@ impl Condition {
                 "Clients get 503 `STORAGE_UNAVAILABLE`, or `OVERLOADED` where a database that hangs has used up the time \
                  of a request. GET /health/ready is 503; `authctl status` exits with 3 and shows the database as down; \
                  `systemctl status authd` says since when. The daemon's log has a warning for each refused request. The \
-                 audit log is in the database and has nothing of this time but what is written later."
+                 audit log is in the database: refusals of this time are merged into it when it is back."
             }
             Self::DatabaseUnwritable => {
                 "Changes get 503 `STORAGE_UNAVAILABLE`, reads work. GET /health/ready is 503; `authctl status` exits \
