@@ -139,6 +139,9 @@ pub enum Command {
     /// Read the audit log
     #[command(subcommand, alias = "audits")]
     Audit(cmd::audit::Command),
+    /// See circuit breakers, and open and close them
+    #[command(subcommand, alias = "breakers")]
+    Breaker(cmd::breaker::Command),
     /// Show what is worth a notification, such as replays, locked accounts or a lost database; with -f what is to come
     Events,
     /// Show and check the configuration
@@ -185,6 +188,7 @@ impl Command {
             Self::Events => Uses::Stream,
             Self::Key(_)
             | Self::Limit(_)
+            | Self::Breaker(_)
             | Self::Mode(_)
             | Self::Ban(_)
             | Self::Allow(_)

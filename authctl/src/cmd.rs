@@ -3,6 +3,7 @@
 pub mod address;
 pub mod api;
 pub mod audit;
+pub mod breaker;
 pub mod completion;
 pub mod config;
 mod events;
@@ -34,6 +35,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Erro
         Command::Ban(command) => address::run(context, address::Kind::Ban, command).await,
         Command::Allow(command) => address::run(context, address::Kind::Allow, command).await,
         Command::Audit(command) => audit::run(context, command).await,
+        Command::Breaker(command) => breaker::run(context, command).await,
         Command::Events => events::run(context).await,
         Command::Config(command) => config::run(context, command).await,
         Command::Reload { wait } => reload::run(context, wait).await,

@@ -3,6 +3,7 @@
 mod anchor;
 mod control;
 mod keyring;
+mod limits;
 mod metrics;
 mod parts;
 mod policy;
@@ -12,7 +13,7 @@ mod settings;
 pub use run::{migrate, openapi, run};
 
 use crate::{
-    auth::{Auth, Parts},
+    auth::{Auth, DATABASE, Parts},
     config::Config,
     crypto::{jwt::JwtSigner, seal::Keys},
     domain::{
@@ -21,15 +22,12 @@ use crate::{
         store_error::StoreError,
     },
     http::{self, HttpParts, LiveOptions, RequestTally},
-    limit::memory::MemoryLimiter,
+    limit::redis::{RedisLimiter, in_one_request},
     store,
 };
 use control::Health;
 use policy::LivePolicy;
 use std::sync::Arc;
-
-/// Keys the limiter remembers, about 100 bytes each.
-const LIMIT_KEYS: usize = 200_000;
 
 /// Time and randomness of the process: the machine's, or a test's.
 #[derive(Clone)]
@@ -87,6 +85,7 @@ impl From<StoreError> for StartError {
 /// [`StartError::Configuration`] for the first that cannot be used.
 pub fn check_files(config: &Config) -> Result<(), StartError> {
     keyring::check(config)?;
+    limits::redis_place(config)?;
     parts::password_policy(config).map(drop)
 }
 
@@ -99,6 +98,8 @@ pub struct Daemon {
     stores: store::Stores,
     http: Arc<LiveOptions>,
     passwords: Arc<LivePolicy>,
+    /// Limits that instances share, where they do.
+    shared_limits: Option<RedisLimiter>,
     requests: Arc<RequestTally>,
 }
 
@@ -108,13 +109,17 @@ impl Daemon {
     /// # Errors
     /// [`StartError`], which says what to do.
     pub async fn build(config: &Config, ports: Ports) -> Result<Self, StartError> {
-        let stores = store::open(parts::store_options(config, &ports)).await?;
+        let redis_place = limits::redis_place(config)?;
+        let circuit = parts::circuit(DATABASE, config, &ports);
+        let stores = store::open(parts::store_options(config, &ports, circuit.clone())).await?;
         let kek = keyring::find(config, stores.keys.as_ref(), ports.random.as_ref()).await?;
         let kek = Arc::new(kek);
         let passwords = Arc::new(LivePolicy::new(parts::password_policy(config)?));
         let hasher = parts::hash_pool(config, passwords.clone(), &ports)?;
         let settings = settings::settings(config);
-        let limiter = MemoryLimiter::new(settings.limits.clone(), ports.clock.clone(), LIMIT_KEYS);
+        let sealer = Arc::new(Keys::new(&kek, ports.random.clone()));
+        let limits = limits::limits(config, redis_place, &settings.limits, &sealer, &ports).await;
+        let circuits = std::iter::once(circuit).chain(limits.circuit).collect();
         let auth = Auth::new(
             Parts {
                 accounts: stores.accounts.clone(),
@@ -127,11 +132,12 @@ impl Daemon {
                 audit: stores.audit.clone(),
                 spool: Arc::new(parts::spool(config)?),
                 readiness: stores.readiness.clone(),
-                limiter: Arc::new(limiter),
+                limiter: limits.limiter,
                 passwords: passwords.clone(),
                 hasher: Arc::new(hasher),
                 signer: Arc::new(JwtSigner::new(parts::token_settings(config), kek.clone(), ports.random.clone())),
-                sealer: Arc::new(Keys::new(&kek, ports.random.clone())),
+                sealer,
+                circuits,
                 clock: ports.clock,
                 random: ports.random.clone(),
             },
@@ -139,7 +145,15 @@ impl Daemon {
         );
         let instance = hex(&random_bytes::<8>(ports.random.as_ref()));
         let http = Arc::new(LiveOptions::new(parts::http_options(config)));
-        let daemon = Self { auth: Arc::new(auth), instance, http, passwords, requests: Arc::default(), stores };
+        let daemon = Self {
+            auth: Arc::new(auth),
+            instance,
+            http,
+            passwords,
+            shared_limits: limits.shared,
+            requests: Arc::default(),
+            stores,
+        };
         daemon.load().await?;
         Ok(daemon)
     }
@@ -160,14 +174,17 @@ impl Daemon {
     /// The public API.
     pub fn router(&self) -> axum::Router {
         let parts = &self.auth.parts;
-        http::router(HttpParts {
+        let router = http::router(HttpParts {
             auth: self.auth.clone(),
             options: self.http.clone(),
             ready: Arc::new(Health(self.auth.clone())),
             clock: parts.clock.clone(),
             random: parts.random.clone(),
             tally: self.requests.clone(),
-        })
+        });
+        router.layer(axum::middleware::from_fn(|request: axum::extract::Request, next: axum::middleware::Next| {
+            in_one_request(next.run(request))
+        }))
     }
 
     /// Puts a reloaded configuration's live values into force.

@@ -57,6 +57,7 @@ macro_rules! call {
 
 pub mod address;
 pub mod audit;
+pub mod breaker;
 pub mod config;
 pub mod daemon;
 pub mod key;
@@ -135,6 +136,9 @@ pub const CALLS: &[CallInfo] = &[
     CallInfo::of::<address::AllowList>(),
     CallInfo::of::<address::AllowAdd>(),
     CallInfo::of::<address::AllowRemove>(),
+    CallInfo::of::<breaker::List>(),
+    CallInfo::of::<breaker::Open>(),
+    CallInfo::of::<breaker::Close>(),
     CallInfo::of::<config::Show>(),
     CallInfo::of::<config::Check>(),
 ];

@@ -46,6 +46,7 @@ mod man;
 mod outage;
 mod packages;
 mod race;
+mod redis;
 mod refresh;
 mod register;
 mod sessions;

@@ -23,6 +23,7 @@ pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod raw;
+pub mod redis;
 pub mod refresh_token;
 pub mod rust_source;
 pub mod scale;

@@ -54,11 +54,19 @@ enum Outlasts {
 /// The server process, kept by a thread of its own: the kernel ends the server when that thread ends, and the thread
 /// ends with the test program at the latest.
 #[derive(Debug)]
-struct Server {
-    pid: i32,
+pub(crate) struct Server {
+    pub(crate) pid: i32,
     /// Dropping it tells the thread to end the server.
     keep: mpsc::Sender<()>,
     thread: JoinHandle<()>,
+}
+
+impl Server {
+    /// Ends it without warning, and returns when it is gone.
+    pub(crate) fn end(self) {
+        drop(self.keep);
+        let _ = self.thread.join();
+    }
 }
 
 impl Postgres {
@@ -202,8 +210,7 @@ impl Postgres {
             // A backend may have ended by itself meanwhile.
             let _ = kill_process(pid, Signal::KILL);
         }
-        drop(server.keep);
-        let _ = server.thread.join();
+        server.end();
         all.into_iter().for_each(until_gone);
     }
 
@@ -280,7 +287,7 @@ impl Drop for Postgres {
 }
 
 /// Starts `command` on a thread that holds it until it is let go.
-fn keep(mut command: Command) -> Server {
+pub(crate) fn keep(mut command: Command) -> Server {
     let (keep, let_go) = mpsc::channel();
     let (tell_pid, pid) = mpsc::channel();
     let thread = std::thread::spawn(move || {
@@ -331,7 +338,7 @@ fn sweep() {
 }
 
 /// A port nobody listens on now.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("the loopback interface");
     listener.local_addr().expect("a bound socket has an address").port()
 }

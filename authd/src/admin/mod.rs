@@ -6,6 +6,7 @@
 mod address;
 mod audit;
 mod body;
+mod breaker;
 mod call;
 pub mod control;
 mod credentials;
@@ -108,11 +109,11 @@ impl Admin {
 
 /// Every call of this version.
 fn router(admin: Arc<Admin>) -> Router {
-    use shared::admin::mode as mode_calls;
     use shared::admin::{
         address as address_calls, audit as audit_calls, limit as limit_calls, session as session_calls,
         user as user_calls,
     };
+    use shared::admin::{breaker as breaker_calls, mode as mode_calls};
     Calls::new()
         .add::<daemon_calls::Status, _, _>(daemon::status)
         .add::<daemon_calls::Reload, _, _>(daemon::reload)
@@ -136,6 +137,9 @@ fn router(admin: Arc<Admin>) -> Router {
         .add::<key_calls::Jwks, _, _>(key::jwks)
         .add::<audit_calls::List, _, _>(audit::list)
         .add_stream::<audit_calls::Tail, _, _>(audit::tail)
+        .add::<breaker_calls::List, _, _>(breaker::list)
+        .add::<breaker_calls::Open, _, _>(breaker::open)
+        .add::<breaker_calls::Close, _, _>(breaker::close)
         .add::<limit_calls::List, _, _>(limit::list)
         .add::<limit_calls::Show, _, _>(limit::show)
         .add::<limit_calls::Set, _, _>(limit::set)

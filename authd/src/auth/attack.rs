@@ -1,6 +1,7 @@
 //! Alarms: attack mode and floods of registrations, what they do to limits, and that operators learn of them.
 //!
-//! Every instance watches what it sees itself; its share of the threshold is that of its budgets.
+//! Every instance watches what it sees itself, also where they share limits; its share of the threshold is that of its
+//! budgets. What it tightens it tightens for the requests that it answers.
 
 use crate::auth::{Auth, Caller, Refusal, Tokens};
 use crate::domain::{
@@ -131,18 +132,23 @@ impl Auth {
         written
     }
 
-    /// Puts this instance's share of the limits into force, tightened by the alarms that go on.
+    /// Puts the limits into force, tightened by the alarms that go on; nothing happens when they are already.
     pub(super) fn install_limits(&self) {
-        let mut set = self.limits().share_of(self.instances.load(Ordering::Relaxed));
+        // Held to the end: of two that install, the later one has seen more.
+        let mut installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
+        let instances = self.instances.load(Ordering::Relaxed);
+        let mut set = self.limits();
         for alarm in self.alarms().into_iter().filter(|alarm| !self.only_counts(alarm.policy)) {
-            set = match alarm.policy {
-                PolicyName::LoginGlobal => set.tightened(&[PolicyName::LoginIp, PolicyName::LoginNet]),
-                PolicyName::RegisterGlobal => set.tightened(&[PolicyName::RegisterIp]),
-                _ => set,
+            let rates: &[PolicyName] = match alarm.policy {
+                PolicyName::LoginGlobal => &[PolicyName::LoginIp, PolicyName::LoginNet],
+                PolicyName::RegisterGlobal => &[PolicyName::RegisterIp],
+                _ => &[],
             };
+            set = Arc::new(set.tightened(rates));
         }
-        if set != *self.parts.limiter.policies() {
-            self.parts.limiter.install(Arc::new(set));
+        if *installed != (set.clone(), instances) {
+            self.parts.limiter.install(&set, instances);
+            *installed = (set, instances);
         }
     }
 

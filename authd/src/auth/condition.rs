@@ -5,6 +5,7 @@ use crate::domain::{
     audit::{Action, EventOutcome},
     clock::Steps,
     failure::Condition,
+    limit::Sharing,
     store_error::StoreError,
 };
 use shared::mode::Mode;
@@ -98,6 +99,9 @@ impl Auth {
             }
             DatabaseState::Up if audit == AuditState::Writable => {}
             DatabaseState::Up | DatabaseState::ReadOnly => holding.push((Condition::DatabaseUnwritable, now_ms)),
+        }
+        if let Sharing::Down { since_ms } = self.parts.limiter.sharing() {
+            holding.push((Condition::RedisAway, since_ms));
         }
         let load = self.parts.hasher.load();
         if load.room > 0 && load.queued >= load.room {

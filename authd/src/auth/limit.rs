@@ -273,7 +273,7 @@ impl Auth {
         Ok(self.poll_settings().await?)
     }
 
-    /// Forgets what was counted for one key on this instance: an address, an account, a session.
+    /// Forgets what was counted for one key, here and in the shared count: an address, an account, a session.
     ///
     /// # Errors
     /// [`OperatorRefusal::Storage`] when the event cannot be written.

@@ -3,6 +3,7 @@
 mod address;
 mod attack;
 mod audit;
+mod breaker;
 mod condition;
 mod cursor;
 mod denial;
@@ -34,6 +35,7 @@ mod user;
 
 pub use address::{BanGuard, RuleWish};
 pub use attack::Alarm;
+pub use breaker::{DATABASE, REDIS};
 pub use condition::{AuditState, DatabaseState, Look};
 pub use denial::Flush;
 pub use grant::{Bearer, Tokens};
@@ -57,6 +59,7 @@ use crate::domain::{
     account::AccountStore,
     address_rule::AddressRuleStore,
     audit::{Action, Actor, AuditLog, Event, EventOutcome, Spool},
+    circuit::Circuit,
     clock::{Clock, Random, random_bytes},
     device::DeviceStore,
     hard::HardStore,
@@ -111,6 +114,8 @@ pub struct Parts {
     pub signer: Arc<dyn TokenSigner>,
     /// Seals and keyed hashes.
     pub sealer: Arc<dyn Sealer>,
+    /// Circuit breakers, one for each dependency.
+    pub circuits: Vec<Arc<Circuit>>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -197,16 +202,19 @@ pub struct Auth {
     mode: RwLock<ModeInForce>,
     conditions: condition::Conditions,
     limits: RwLock<Arc<PolicySet>>,
+    /// What the limiter was given last, and for how many instances.
+    installed: Mutex<(Arc<PolicySet>, u32)>,
     rules: address::Rules,
     alarms: attack::Alarms,
     instances: AtomicU32,
+    breaker_events: breaker::BreakerEvents,
 }
 
 impl Auth {
     /// Joins the parts.
     #[must_use]
     pub fn new(parts: Parts, settings: Settings) -> Self {
-        parts.limiter.install(settings.limits.clone());
+        parts.limiter.install(&settings.limits, 1);
         Self {
             parts,
             revoked: RevokedSet::default(),
@@ -220,9 +228,11 @@ impl Auth {
             mode: RwLock::default(),
             conditions: condition::Conditions::default(),
             limits: RwLock::new(settings.limits.clone()),
+            installed: Mutex::new((settings.limits.clone(), 1)),
             rules: address::Rules::default(),
             alarms: attack::Alarms::default(),
             instances: AtomicU32::new(1),
+            breaker_events: breaker::BreakerEvents::default(),
             settings: RwLock::new(Arc::new(settings)),
         }
     }

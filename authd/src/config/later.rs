@@ -19,9 +19,7 @@ const fn lack(of: &'static str, what: &'static str, instead: &'static str) -> La
 
 const LACKS: &[Lack] = &[
     lack("server.docs", "page at /api/docs", "remove it: the document itself is at /api/openapi.json"),
-    lack("redis", "Redis limiter", "remove it: each instance counts for itself"),
     lack("token.strategy", "opaque access tokens", "remove it: access tokens are JWTs"),
-    lack("breaker", "circuit breakers", "remove it: database.acquire_timeout and statement_timeout bound every call"),
     lack("audit.retention", "purging of the audit log", "remove it: events are kept for good"),
     lack("metrics", "listener for metrics", "remove it: fetch /metrics on the read socket"),
 ];
@@ -74,13 +72,7 @@ mod tests {
     /// A value that each of them must refuse.
     const WRITTEN: &[(&str, &str)] = &[
         ("server.docs", "true"),
-        ("redis.url", "redis://h"),
-        ("redis.timeout", "1s"),
         ("token.strategy", "opaque"),
-        ("breaker.failures", "6"),
-        ("breaker.window", "1s"),
-        ("breaker.open_for", "1s"),
-        ("breaker.half_open_max_calls", "2"),
         ("audit.retention", "30d"),
         ("metrics.listen", "127.0.0.1:9"),
     ];

@@ -126,10 +126,11 @@ sections! {
 
     /// Counters that several instances share.
     [redis] Redis {
-        /// Where Redis is: `redis://host` or `rediss://user:password@host`.
-        Later url: Option<SecretUrl> = "";
-        /// How long one call may take.
-        Later timeout: Span = "50ms" ["1ms", "10s"];
+        /// Where Redis is: `redis://host`, `rediss://user:password@host` or `redis+unix:///path`, one server; empty:
+        /// each instance counts its share for itself, as it does while Redis is away.
+        Restart url: Option<SecretUrl> = "";
+        /// How long one call may take; those of one request take at most 100ms in all.
+        Restart timeout: Span = "50ms" ["1ms", "10s"];
     }
 
     /// Who may make an account.
@@ -212,16 +213,16 @@ sections! {
         Restart encryption_key: Option<PathBuf> = "";
     }
 
-    /// When calls to a failing dependency are no longer tried.
+    /// When calls to a failing dependency (database, Redis) are no longer tried.
     [breaker] Breaker {
-        /// Failures within the window that open it.
-        Later failures: u32 = "5" ["1", "10000"];
+        /// Failures in a row, within the window, that open it.
+        Restart failures: u32 = "5" ["1", "10000"];
         /// The window.
-        Later window: Span = "10s" ["100ms", "1h"];
+        Restart window: Span = "10s" ["100ms", "1h"];
         /// How long it stays open.
-        Later open_for: Span = "5s" ["100ms", "1h"];
+        Restart open_for: Span = "5s" ["100ms", "1h"];
         /// Calls that may try whether it is well again.
-        Later half_open_max_calls: u32 = "1" ["1", "1000"];
+        Restart half_open_max_calls: u32 = "1" ["1", "1000"];
     }
 
     /// The audit log.

@@ -154,7 +154,6 @@ fn what_later_versions_have_is_refused_by_name() {
             .contains("this version has no limit policy login.planet")
     );
     assert!(problem("[feature.totp]\nenabled = true\n").contains("this version has no feature totp"));
-    assert!(problem("[redis]\nurl = \"redis://h\"\n").contains("this version has no Redis limiter"));
     assert!(problem_of_env("AUTHD_FEATURE__TOTP__ENABLED", "true").contains("no feature totp"));
     assert!(problem_of_env("AUTHD_LIMIT__VERIFY_CLIENT__RATE", "1/s").contains("no limit policy verify_client"));
     assert_eq!(problems(&Dir::new().args("[feature.totp]\nenabled = false\n")), Vec::<String>::new());

@@ -156,7 +156,7 @@ fn mask_password(user: &str) -> String {
 
 fn mask_option(option: &str) -> String {
     match option.split_once('=') {
-        Some((name, _)) if name.to_ascii_lowercase().contains("password") => format!("{name}=***"),
+        Some((name, _)) if name.to_ascii_lowercase().contains("pass") => format!("{name}=***"),
         _ => option.to_owned(),
     }
 }

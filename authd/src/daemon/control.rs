@@ -7,9 +7,11 @@ use crate::{
     daemon::{Daemon, metrics},
     domain::{
         audit::{Action, EventOutcome},
+        breaker::Held,
+        circuit::CircuitReport,
         failure::Condition,
         key::KeyState,
-        limit::PolicyName,
+        limit::{PolicyName, Sharing},
         store_error::StoreError,
     },
     http::{Part, PartState, ReadyCheck},
@@ -55,12 +57,18 @@ impl Health {
 
     fn of(&self, look: &Look) -> Vec<Part> {
         let part = |name, works: bool| Part { name, state: if works { PartState::Up } else { PartState::Down } };
-        vec![
+        let redis = match self.0.parts.limiter.sharing() {
+            Sharing::Off => None,
+            Sharing::On => Some(PartState::Up),
+            Sharing::Down { .. } => Some(PartState::Degraded),
+        };
+        let parts = [
             part("database", look.database == DatabaseState::Up),
             part("audit", look.audit == AuditState::Writable),
             part("keys", !self.0.parts.signer.published().is_empty()),
             part("restore", !self.0.is_locked_down()),
-        ]
+        ];
+        parts.into_iter().chain(redis.map(|state| Part { name: "redis", state })).collect()
     }
 }
 
@@ -196,6 +204,27 @@ fn changes(old: &Config, new: &Config) -> (Vec<Change>, Vec<Change>) {
     (live.into_iter().map(change).collect(), restart.into_iter().map(change).collect())
 }
 
+fn sharing_state(sharing: Sharing) -> &'static str {
+    match sharing {
+        Sharing::Off => "off",
+        Sharing::On => "up",
+        Sharing::Down { .. } => "down",
+    }
+}
+
+fn open_breakers(auth: &Auth) -> Vec<Degraded> {
+    let open = |report: CircuitReport| {
+        let name = report.name;
+        let why = if report.held == Held::Open { ", by an operator" } else { "" };
+        Some(Degraded {
+            part: format!("breaker {name}"),
+            since: Timestamp(report.since_ms?),
+            effect: format!("the {name} is not called{why}; to close it: authctl breaker close {name}"),
+        })
+    };
+    auth.breakers().into_iter().filter_map(open).collect()
+}
+
 fn degraded((condition, since_ms): (Condition, i64)) -> Degraded {
     let (part, effect) = (condition.part().to_owned(), condition.effect());
     Degraded { part, since: Timestamp(since_ms), effect: format!("{}: {effect}", condition.name()) }
@@ -207,7 +236,7 @@ impl Control for Running {
         let health = Health(self.daemon.auth.clone());
         let look = health.look().await;
         let parts = health.of(&look);
-        let ready = parts.iter().all(|part| part.state == PartState::Up);
+        let ready = parts.iter().all(|part| part.state != PartState::Down);
         let readiness = &self.auth().parts.readiness;
         let load = self.auth().parts.hasher.load();
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
@@ -237,7 +266,7 @@ impl Control for Running {
                 }
                 .to_owned(),
             },
-            redis: Redis { state: "off".to_owned() },
+            redis: Redis { state: sharing_state(self.auth().parts.limiter.sharing()).to_owned() },
             keys: self.keys().await,
             hashing: Hashing {
                 workers: count(load.workers),
@@ -250,6 +279,7 @@ impl Control for Running {
                 .conditions
                 .into_iter()
                 .map(degraded)
+                .chain(open_breakers(self.auth()))
                 .chain(self.auth().alarms().into_iter().map(alarm))
                 .collect(),
             problems: restored.into_iter().chain(warnings).collect(),

@@ -8,7 +8,10 @@ use crate::{
         strength::{Blocklist, StrengthPolicy, StrengthSettings},
     },
     daemon::{Ports, StartError},
-    domain::{key::KeyAlgorithm, password::PasswordPolicy, session::LONGEST_ACCESS_MS},
+    domain::{
+        breaker::BreakerSettings, circuit::Circuit, key::KeyAlgorithm, password::PasswordPolicy,
+        session::LONGEST_ACCESS_MS,
+    },
     http::HttpOptions,
     spool::FileSpool,
     store::{OpenError, StoreOptions},
@@ -18,7 +21,18 @@ use std::{num::NonZeroUsize, sync::Arc};
 /// Niceness of hashing threads: verification and refresh go first, logins still get their share of a busy machine.
 const HASH_NICE: i32 = 10;
 
-pub(super) fn store_options(config: &Config, ports: &Ports) -> StoreOptions {
+/// The breaker of one dependency.
+pub(super) fn circuit(name: &'static str, config: &Config, ports: &Ports) -> Arc<Circuit> {
+    let settings = BreakerSettings {
+        failures: config.breaker.failures,
+        window_ms: config.breaker.window.as_millis(),
+        open_for_ms: config.breaker.open_for.as_millis(),
+        half_open_max_calls: config.breaker.half_open_max_calls,
+    };
+    Arc::new(Circuit::new(name, settings, ports.clock.clone()))
+}
+
+pub(super) fn store_options(config: &Config, ports: &Ports, circuit: Arc<Circuit>) -> StoreOptions {
     let skew_ms = config.token.clock_skew.as_millis();
     StoreOptions {
         url: match &config.places.database {
@@ -31,6 +45,7 @@ pub(super) fn store_options(config: &Config, ports: &Ports) -> StoreOptions {
         statement_timeout: config.database.statement_timeout.0,
         start_timeout: config.database.start_timeout.0,
         revocation_keep_ms: LONGEST_ACCESS_MS.saturating_add(skew_ms.saturating_mul(2)),
+        circuit,
         clock: ports.clock.clone(),
         random: ports.random.clone(),
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     admin,
-    auth::Flush,
+    auth::{DATABASE, Flush},
     config::Config,
     daemon::{
         Daemon, Ports, StartError, anchor,
@@ -68,6 +68,15 @@ pub async fn run(start: Start) -> Result<(), StartError> {
     let limits = ListenerLimits::new(&config.server, uncounted);
     tasks.spawn("public", listener::serve(public, daemon.router(), limits, tasks.stop()));
     jobs::start(&daemon.auth, &daemon.instance, &tasks);
+    if let Some(shared) = daemon.shared_limits.clone() {
+        let mut stop = tasks.stop();
+        tasks.spawn("redis", async move {
+            tokio::select! {
+                () = stop.wait() => {}
+                () = shared.watch() => {}
+            }
+        });
+    }
     tasks.spawn("follow", follow(daemon.clone(), config.places.audit_anchor.clone(), listen, tasks.stop()));
     lifecycle::watch_signals(&tasks, OnHangup(running)).map_err(|cause| internal("signals", &cause))?;
     if let Some(interval) = lifecycle::watchdog_interval() {
@@ -222,7 +231,9 @@ fn say_how_to_operate(config: &Config) {
 /// [`StartError`].
 pub async fn migrate(config: &Config) -> Result<(), StartError> {
     make_data_dir(config)?;
-    store::open(parts::store_options(config, &Ports::default())).await?;
+    let ports = Ports::default();
+    let circuit = parts::circuit(DATABASE, config, &ports);
+    store::open(parts::store_options(config, &ports, circuit)).await?;
     info!("the database has this version's schema");
     Ok(())
 }

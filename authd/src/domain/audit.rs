@@ -60,6 +60,8 @@ actions! {
     AttackBegan = "attack.began",
     AttackEnded = "attack.ended",
     ModeChanged = "mode.changed",
+    BreakerOpened = "breaker.opened",
+    BreakerClosed = "breaker.closed",
     AdminRefused = "admin.refused",
     AuditRead = "audit.read",
     ConfigReloaded = "config.reloaded",

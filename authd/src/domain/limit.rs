@@ -341,14 +341,33 @@ pub enum Settled {
     Exhausted,
 }
 
+/// Whether instances count together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// They are not meant to.
+    Off,
+    /// They do.
+    On,
+    /// They should, and each counts its share for itself.
+    Down {
+        /// Since when, Unix milliseconds.
+        since_ms: i64,
+    },
+}
+
 /// Counts. Reads the policies from the snapshot in force at each call.
 #[async_trait::async_trait]
 pub trait Limiter: Send + Sync {
-    /// Replaces the snapshot.
-    fn install(&self, policies: Arc<PolicySet>);
+    /// Replaces the snapshot. So many instances count: one that counts alone takes its share.
+    fn install(&self, policies: &Arc<PolicySet>, instances: u32);
 
-    /// The snapshot in force.
+    /// The snapshot by which this instance counts alone.
     fn policies(&self) -> Arc<PolicySet>;
+
+    /// Whether instances count together.
+    fn sharing(&self) -> Sharing {
+        Sharing::Off
+    }
 
     /// Takes one unit of a rate.
     async fn take(&self, policy: PolicyName, key: &LimitKey) -> Admission;

@@ -4,6 +4,8 @@ pub mod account;
 pub mod address_rule;
 pub mod attack;
 pub mod audit;
+pub mod breaker;
+pub mod circuit;
 pub mod clock;
 pub mod device;
 pub mod failure;

@@ -129,6 +129,7 @@ fn auth() -> Auth {
         passwords: down.clone(),
         signer: down.clone(),
         sealer: down.clone(),
+        circuits: Vec::new(),
         clock: down,
         random: Arc::new(OsRandom),
     };
@@ -385,7 +386,7 @@ impl Readiness for Down {
 
 #[async_trait]
 impl Limiter for Down {
-    fn install(&self, _: Arc<PolicySet>) {}
+    fn install(&self, _: &Arc<PolicySet>, _: u32) {}
     fn policies(&self) -> Arc<PolicySet> {
         no_limits()
     }

@@ -9,6 +9,7 @@
 //! | rotate | 5 s | heartbeat; steps of the key life cycle that are due |
 //! | seal | 250 ms | sequence numbers and hashes of committed events |
 //! | sweep | 5 s | seals whose grace has ended, outlived revocations |
+//! | breakers | 250 ms | whether a database that was away is back; what breakers did, into the audit |
 //! | costs | 60 s | which costs the stored passwords have, so that refusals do not tell |
 //! | denials | 5 s | refusals that were counted, once their minute is over |
 //! | watch | 500 ms | a database that goes away or comes back |
@@ -82,6 +83,10 @@ pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks) {
                 }
             }
             Ok(())
+        }),
+        job("breakers", 250, auth, |auth| async move {
+            auth.breaker_news().iter().for_each(announce::announce);
+            auth.tend_breakers().await
         }),
         job("costs", 60_000, auth, |auth| async move { auth.follow_hash_costs().await }),
         job("denials", 5_000, auth, |auth| async move { auth.flush_denials(Flush::Closed).await }),

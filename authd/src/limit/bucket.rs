@@ -1,5 +1,7 @@
 //! What is known of one key under one policy, and the rules that move it. Knows no locks and no other keys.
 
+mod shared;
+
 use crate::domain::{
     ladder::{Ladder, Outcome, Rung, Step},
     limit::{Policy, PolicyValue, Settled},
@@ -7,11 +9,13 @@ use crate::domain::{
     rotation::Shadow,
     spread::{Failures, Spread, SpreadStep},
 };
+use shared::Shared;
+pub(super) use shared::{Known, Level, News};
 
 /// A place that was not given back frees itself after this long, in milliseconds.
 pub(super) const PLACE_MS: i64 = 30_000;
 /// Failures in a row under a count are forgotten after this long, in milliseconds.
-const COUNT_FORGET_MS: i64 = 86_400_000;
+pub(super) const COUNT_FORGET_MS: i64 = 86_400_000;
 /// Places that are remembered while a policy only counts and so holds nobody back.
 const MAX_SHADOW_PLACES: usize = 64;
 /// The ticket of a place that nothing is remembered of.
@@ -28,6 +32,8 @@ pub(super) struct Bucket {
     places: Vec<Place>,
     /// Of a spread alone: most buckets are of other kinds and pay one word for it.
     spread: Option<Box<Failures>>,
+    /// What instances that count together know of it.
+    shared: Shared,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +93,7 @@ impl Bucket {
         match quota.ask(self.tat_us, now_ms.saturating_mul(1_000)) {
             Verdict::Allow { tat_us } => {
                 self.tat_us = tat_us;
+                self.shared.untold = true;
                 Turn::Held
             }
             Verdict::Deny { retry_after_ms } => Turn::Denied { retry_after_ms },
@@ -134,6 +141,7 @@ impl Bucket {
 
     /// Gives a place back. A failure counts also when its place was lost meanwhile.
     pub(super) fn settle(&mut self, policy: &Policy, ticket: u64, outcome: Outcome, now_ms: i64) -> Settled {
+        self.shared.untold |= outcome == Outcome::Failed;
         match policy.value {
             PolicyValue::Hard(_) => Settled::Counted,
             PolicyValue::Rate { .. } => {
@@ -218,7 +226,7 @@ impl Bucket {
         u32::try_from(self.places.len()).unwrap_or(u32::MAX)
     }
 
-    fn give_back_place(&mut self, ticket: u64, now_ms: i64) {
+    pub(super) fn give_back_place(&mut self, ticket: u64, now_ms: i64) {
         self.places.retain(|place| place.ticket != ticket);
         self.free_lost_places(now_ms);
     }

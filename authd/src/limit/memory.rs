@@ -84,21 +84,27 @@ impl MemoryLimiter {
         let now_ms = self.clock.now_ms();
         let turn = room.lock().bucket(spot, &policies, now_ms).ask(policy, ticket, now_ms);
         if let Turn::Denied { retry_after_ms } = turn {
-            let refuses = policy.shadow == Shadow::Enforced && name != PolicyName::RegisterGlobal;
-            let effect = if refuses { Effect::Refused } else { Effect::Counted };
-            self.refusals.note(name, key, effect, retry_after_ms, now_ms);
+            self.note_denial(name, key, policy, retry_after_ms);
         }
         if policy.shadow == Shadow::Counted { Turn::Held } else { turn }
     }
 
+    /// Remembers who was told to wait.
+    pub(super) fn note_denial(&self, name: PolicyName, key: &LimitKey, policy: &Policy, wait_ms: i64) {
+        let refuses = policy.shadow == Shadow::Enforced && name != PolicyName::RegisterGlobal;
+        let effect = if refuses { Effect::Refused } else { Effect::Counted };
+        self.refusals.note(name, key, effect, wait_ms, self.clock.now_ms());
+    }
+
     /// Remembers who is locked by what was just settled, and who no more.
-    fn note_lock(&self, place: &Reservation, policy: &Policy, wait_ms: i64, now_ms: i64) {
+    pub(super) fn note_lock(&self, name: PolicyName, key: &LimitKey, policy: &Policy, wait_ms: i64) {
         if matches!(policy.value, PolicyValue::Rate { .. }) || policy.shadow == Shadow::Counted {
             return;
         }
+        let now_ms = self.clock.now_ms();
         match wait_ms {
-            0 => self.refusals.release(place.policy, &place.key, now_ms),
-            _ => self.refusals.note(place.policy, &place.key, Effect::Locked, wait_ms, now_ms),
+            0 => self.refusals.release(name, key, now_ms),
+            _ => self.refusals.note(name, key, Effect::Locked, wait_ms, now_ms),
         }
     }
 
@@ -112,6 +118,27 @@ impl MemoryLimiter {
                 Turn::Busy => freed.await,
                 turn => return turn,
             }
+        }
+    }
+
+    /// Holds a place under a ticket that was given out already.
+    pub(super) async fn reserve_as(&self, place: Reservation, wait_ms: i64) -> Reserved {
+        let (policy, key, ticket) = (place.policy, &place.key, place.ticket);
+        let spot = Spot::new(policy, key);
+        let mut turn = self.ask(policy, key, ticket);
+        if turn == Turn::Busy {
+            let Some(_seat) = self.room(&spot).and_then(Room::sit) else { return Reserved::Overloaded };
+            let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0));
+            turn = match tokio::time::timeout(wait, self.wait_for_turn(policy, key, ticket)).await {
+                Ok(turn) => turn,
+                // A lost place frees itself without telling anybody.
+                Err(_) => self.ask(policy, key, ticket),
+            };
+        }
+        match turn {
+            Turn::Held => Reserved::Place(place),
+            Turn::Busy => Reserved::Overloaded,
+            Turn::Denied { retry_after_ms } => Reserved::Denied { retry_after_ms },
         }
     }
 }
@@ -139,7 +166,7 @@ impl Room {
 }
 
 /// Counts somebody who waits for as long as it lives.
-struct Seat<'a>(&'a AtomicUsize);
+pub(in crate::limit) struct Seat<'a>(&'a AtomicUsize);
 
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
@@ -149,8 +176,9 @@ impl Drop for Seat<'_> {
 
 #[async_trait::async_trait]
 impl Limiter for MemoryLimiter {
-    fn install(&self, policies: Arc<PolicySet>) {
-        *self.policies.write().unwrap_or_else(PoisonError::into_inner) = policies;
+    fn install(&self, policies: &Arc<PolicySet>, instances: u32) {
+        let share = Arc::new(policies.share_of(instances));
+        *self.policies.write().unwrap_or_else(PoisonError::into_inner) = share;
         // A wider budget may let those go who wait.
         self.rooms.iter().for_each(|room| room.freed.notify_waiters());
     }
@@ -171,23 +199,8 @@ impl Limiter for MemoryLimiter {
     }
 
     async fn reserve(&self, policy: PolicyName, key: LimitKey, wait_ms: i64) -> Reserved {
-        let spot = Spot::new(policy, &key);
-        let ticket = self.next_ticket.fetch_add(1, Ordering::Relaxed);
-        let mut turn = self.ask(policy, &key, ticket);
-        if turn == Turn::Busy {
-            let Some(_seat) = self.room(&spot).and_then(Room::sit) else { return Reserved::Overloaded };
-            let wait = Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0));
-            turn = match tokio::time::timeout(wait, self.wait_for_turn(policy, &key, ticket)).await {
-                Ok(turn) => turn,
-                // A lost place frees itself without telling anybody.
-                Err(_) => self.ask(policy, &key, ticket),
-            };
-        }
-        match turn {
-            Turn::Held => Reserved::Place(Reservation { policy, key, ticket }),
-            Turn::Busy => Reserved::Overloaded,
-            Turn::Denied { retry_after_ms } => Reserved::Denied { retry_after_ms },
-        }
+        let ticket = self.ticket();
+        self.reserve_as(Reservation { policy, key, ticket }, wait_ms).await
     }
 
     async fn settle(&self, place: Reservation, outcome: Outcome) -> Settled {
@@ -206,7 +219,7 @@ impl Limiter for MemoryLimiter {
         shard.tidy(&spot, &policies, now_ms);
         drop(shard);
         room.freed.notify_waiters();
-        self.note_lock(&place, policy, wait_ms, now_ms);
+        self.note_lock(place.policy, &place.key, policy, wait_ms);
         settled
     }
 
@@ -226,7 +239,7 @@ impl Limiter for MemoryLimiter {
         shard.tidy(&spot, &policies, now_ms);
         drop(shard);
         room.freed.notify_waiters();
-        self.note_lock(&place, policy, wait_ms, now_ms);
+        self.note_lock(place.policy, &place.key, policy, wait_ms);
     }
 
     fn refusals(&self) -> Arc<Refusals> {
@@ -261,5 +274,6 @@ impl Limiter for MemoryLimiter {
     }
 }
 
+mod mirror;
 #[cfg(test)]
 mod tests;

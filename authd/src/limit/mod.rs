@@ -2,4 +2,5 @@
 
 mod bucket;
 pub mod memory;
+pub mod redis;
 mod shard;

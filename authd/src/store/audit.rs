@@ -89,7 +89,7 @@ impl AuditLog for Audit {
     }
 
     async fn probe(&self, event: Event) -> Result<(), StoreError> {
-        on_tx!(self.db, |tx| {
+        on_tx!(self.db.for_probes(), |tx| {
             tx.undo();
             event::write(tx, &event).await
         })

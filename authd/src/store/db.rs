@@ -2,6 +2,8 @@
 
 use crate::{
     domain::{
+        breaker::{CallEnd, Purpose},
+        circuit::{Call, Circuit},
         clock::{Clock, Random, random_bytes},
         outage::Outages,
         store_error::StoreError,
@@ -104,6 +106,8 @@ pub(super) struct Context {
     pub(super) outages: Mutex<Outages>,
     /// How far the database's clock is ahead of this instance's, in milliseconds, as last seen.
     pub(super) lead_ms: Mutex<Option<i64>>,
+    /// Refuses calls while the database is away, so that nobody waits for it in vain.
+    pub(super) circuit: Arc<Circuit>,
     /// When storage last failed, in milliseconds of the monotonic clock: connections from before are asked first.
     pub(super) failed_ms: AtomicI64,
     pub(super) tally: Arc<StorageTally>,
@@ -131,6 +135,11 @@ impl Context {
     /// Notes whether storage answered (R5), and how long it took since `begun_us` of the monotonic clock.
     pub(super) fn track<T>(&self, work: StorageWork, begun_us: i64, result: Stored<T>) -> Stored<T> {
         self.tally.times(work).took(self.clock.monotonic_us().saturating_sub(begun_us));
+        self.note(work, result)
+    }
+
+    /// [`Context::track`] of a call that was not made, and so took no time.
+    fn note<T>(&self, work: StorageWork, result: Stored<T>) -> Stored<T> {
         if result.is_err() {
             self.tally.failures.count(work);
         }
@@ -144,6 +153,16 @@ impl Context {
             }
         }
         drop(outages);
+        result
+    }
+
+    /// [`Context::track`] of a call that the breaker let through.
+    fn track_call<T>(&self, call: Call<'_>, work: StorageWork, begun_us: i64, result: Stored<T>) -> Stored<T> {
+        let result = self.track(work, begun_us, result);
+        call.ended(match &result {
+            Ok(_) | Err(StoreError::Corrupt(_)) => CallEnd::Answered,
+            Err(StoreError::Unavailable(_) | StoreError::UnknownOutcome(_)) => CallEnd::Failed,
+        });
         result
     }
 }
@@ -179,6 +198,8 @@ pub(super) struct Db {
     pub(super) context: Arc<Context>,
     /// Held shared by work of several steps, see [`Db::to_the_end`].
     under_way: Arc<RwLock<()>>,
+    /// What its calls are made for.
+    purpose: Purpose,
 }
 
 /// Which database.
@@ -197,7 +218,19 @@ pub(super) enum Backend {
 
 impl Db {
     pub(super) fn new(backend: Backend, context: Arc<Context>) -> Self {
-        Self { backend, context, under_way: Arc::default() }
+        Self { backend, context, under_way: Arc::default(), purpose: Purpose::Work }
+    }
+
+    /// The same database for asking whether it is well: an open breaker lets these calls through, and one that
+    /// succeeds closes it.
+    pub(super) fn for_probes(&self) -> Self {
+        Self { purpose: Purpose::Probe, ..self.clone() }
+    }
+
+    /// Asks the breaker; refused at once while the database is away.
+    fn call(&self, work: StorageWork) -> Stored<Call<'_>> {
+        let refused = || StoreError::unavailable("the circuit breaker of the database is open");
+        self.context.circuit.ask(self.purpose).ok_or_else(refused).or_else(|error| self.context.note(work, Err(error)))
     }
 
     /// Work of several steps, done even if the caller goes away in between (R9); closing waits for it.
@@ -230,12 +263,13 @@ impl Db {
         T: Send + 'static,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
     {
+        let call = self.call(StorageWork::Write)?;
         let begun_us = self.context.clock.monotonic_us();
         let result = match &self.backend {
             Backend::Sqlite { writer, .. } => writer.write(&self.context, budget, Undo::Alone, body).await,
             Backend::Postgres(server) => server.transact(self.context.clone(), budget, body).await,
         };
-        self.context.track(StorageWork::Write, begun_us, result)
+        self.context.track_call(call, StorageWork::Write, begun_us, result)
     }
 
     /// A change that never undoes itself. On PostgreSQL its body is one statement, which commits by itself; on SQLite it
@@ -246,12 +280,13 @@ impl Db {
         T: Send + 'static,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
     {
+        let call = self.call(StorageWork::Write)?;
         let begun_us = self.context.clock.monotonic_us();
         let result = match &self.backend {
             Backend::Sqlite { writer, .. } => writer.write(&self.context, budget, Undo::WithGroup, body).await,
             Backend::Postgres(server) => server.at_once(&self.context, budget, body).await,
         };
-        self.context.track(StorageWork::Write, begun_us, result)
+        self.context.track_call(call, StorageWork::Write, begun_us, result)
     }
 
     /// Statements that change nothing.
@@ -260,6 +295,7 @@ impl Db {
         T: Send + 'static,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
     {
+        let call = self.call(StorageWork::Read)?;
         let context = self.context.as_ref();
         let begun_us = context.clock.monotonic_us();
         let result = match &self.backend {
@@ -273,7 +309,7 @@ impl Db {
             }
             Backend::Postgres(server) => server.read(context, body).await,
         };
-        self.context.track(StorageWork::Read, begun_us, result)
+        self.context.track_call(call, StorageWork::Read, begun_us, result)
     }
 
     /// Waits for what is under way and closes the database.

@@ -18,6 +18,11 @@ pub(super) fn fault(error: sqlx::Error) -> StoreError {
     }
 }
 
+/// Whether the server itself refused a statement, and is not on its way out (SQLSTATE class 57): it is well enough.
+pub(super) fn was_answered(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|refusal| !refusal.code().is_some_and(|code| code.starts_with("57")))
+}
+
 /// The fault of a COMMIT: it may have happened.
 pub(super) fn unknown(cause: impl std::fmt::Display) -> StoreError {
     StoreError::UnknownOutcome(cause.to_string().into())

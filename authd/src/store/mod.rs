@@ -92,7 +92,7 @@ impl Stores {
             settings: Arc::new(setting::Settings { db: db.clone() }),
             rules: Arc::new(address_rule::AddressRules { db: db.clone() }),
             audit: Arc::new(audit::Audit { db: db.clone() }),
-            readiness: Arc::new(readiness::Probe { db: db.clone() }),
+            readiness: Arc::new(readiness::Probe { db: db.for_probes() }),
             tally: db.context.tally.clone(),
             db,
         }

@@ -2,6 +2,7 @@
 
 use crate::{
     domain::{
+        circuit::Circuit,
         clock::{Clock, Random},
         outage::Outages,
     },
@@ -56,6 +57,8 @@ pub struct StoreOptions {
     /// How long an ended session is remembered for verifiers, in milliseconds: the longest access token plus twice the
     /// allowed difference of clocks.
     pub revocation_keep_ms: i64,
+    /// Refuses calls while the database is away.
+    pub circuit: Arc<Circuit>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -162,6 +165,7 @@ fn context(options: &StoreOptions) -> Arc<Context> {
         statement_timeout: options.statement_timeout,
         outages: Mutex::new(Outages::default()),
         lead_ms: Mutex::new(None),
+        circuit: options.circuit.clone(),
         failed_ms: AtomicI64::new(i64::MIN),
         tally: Arc::default(),
     })
@@ -284,7 +288,10 @@ async fn open_postgres(
 mod tests {
     use super::*;
     use crate::{
-        domain::clock::{OsRandom, SystemClock},
+        domain::{
+            breaker::BreakerSettings,
+            clock::{OsRandom, SystemClock},
+        },
         store::{db::Conn, dialect::on_tx},
     };
 
@@ -300,6 +307,9 @@ mod tests {
         value.unwrap()
     }
 
+    const BREAKER: BreakerSettings =
+        BreakerSettings { failures: 5, window_ms: 10_000, open_for_ms: 5_000, half_open_max_calls: 1 };
+
     #[tokio::test]
     async fn a_file_is_written_so_that_a_commit_outlasts_a_loss_of_power() {
         let dir = tempfile::tempdir().unwrap();
@@ -310,6 +320,7 @@ mod tests {
             statement_timeout: Duration::from_secs(2),
             start_timeout: Duration::from_secs(2),
             revocation_keep_ms: 1,
+            circuit: Arc::new(Circuit::new("database", BREAKER, Arc::new(SystemClock))),
             clock: Arc::new(SystemClock),
             random: Arc::new(OsRandom),
         };

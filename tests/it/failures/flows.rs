@@ -216,7 +216,7 @@ fn refusal(probe: &Probe, condition: Condition, has_room: bool) -> Option<ErrorC
         Behaviour::Degraded => match (condition, probe.name) {
             (Condition::DatabaseAway, "list sessions" | "read audit") => Some(ErrorCode::StorageUnavailable),
             (Condition::DatabaseUnwritable, "read audit") => (!has_room).then_some(ErrorCode::StorageUnavailable),
-            (Condition::DatabaseAway | Condition::DatabaseUnwritable, _) => None,
+            (Condition::DatabaseAway | Condition::DatabaseUnwritable | Condition::RedisAway, _) => None,
             (Condition::HashQueueFull, "change password" | "delete account") => Some(ErrorCode::Overloaded),
             (Condition::HashQueueFull, _) => None,
             (_, name) => panic!("nobody has said what degraded means for {name} under {condition:?}"),

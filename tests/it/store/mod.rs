@@ -25,6 +25,8 @@ use authd::{
     domain::{
         account::{Created, NewAccount, PasswordHash},
         audit::{Action, Actor, Event, EventFilter, EventOutcome, StoredEvent},
+        breaker::BreakerSettings,
+        circuit::Circuit,
         clock::{Clock, random_bytes},
         identifier::{Email, Username},
         outage::Outages,
@@ -77,6 +79,10 @@ struct World {
     dir: Option<tempfile::TempDir>,
 }
 
+/// As configured by default.
+const BREAKER: BreakerSettings =
+    BreakerSettings { failures: 5, window_ms: 10_000, open_for_ms: 5_000, half_open_max_calls: 1 };
+
 fn options(url: &str, clock: &Arc<TestClock>) -> StoreOptions {
     StoreOptions {
         url: url.to_owned(),
@@ -85,6 +91,7 @@ fn options(url: &str, clock: &Arc<TestClock>) -> StoreOptions {
         statement_timeout: Duration::from_secs(2),
         start_timeout: Duration::from_secs(20),
         revocation_keep_ms: 720_000,
+        circuit: Arc::new(Circuit::new("database", BREAKER, clock.clone())),
         clock: clock.clone(),
         random: Arc::new(authd::domain::clock::OsRandom),
     }

@@ -87,8 +87,8 @@ impl Condition {
                  then unknown to the daemon, and only a repeat of the request can tell."
             }
             Self::RedisAway => {
-                "The Redis of redis.url is down, slower than its budget, or was emptied. It holds counters of limits \
-                 and nothing else."
+                "The Redis of redis.url is down, slower than redis.timeout, was emptied and is not known again yet, or an \
+                 operator holds its circuit breaker open. It holds counters of limits and nothing else."
             }
             Self::HashQueueFull => {
                 "More logins than the processors can check passwords for: a storm of guesses, or everybody coming back \
@@ -125,7 +125,10 @@ impl Condition {
             Self::CommitReplyLost => {
                 "One 503 `STORAGE_UNAVAILABLE`; the daemon's log names an unknown outcome. Nothing stays degraded."
             }
-            Self::RedisAway => "`authctl status` shows redis as down. The daemon stays ready.",
+            Self::RedisAway => {
+                "`authctl status` shows redis as down and lists it as degraded, GET /health/ready too. The daemon stays \
+                 ready. `authctl breaker list` says whether Redis is still asked."
+            }
             Self::HashQueueFull => {
                 "Logins get 503 `OVERLOADED` with Retry-After: 1. `authctl status` shows how many passwords wait. The \
                  daemon stays ready."
@@ -161,7 +164,10 @@ impl Condition {
                  standby that missed the last transactions is an older database: see lockdown."
             }
             Self::CommitReplyLost => "Nothing. If it happens often, look at the network to the database.",
-            Self::RedisAway => "Bring it back when convenient: losing it loses no fact.",
+            Self::RedisAway => {
+                "Bring it back when convenient: losing it loses no fact, and what was locked stays locked. The daemon \
+                 notices within seconds."
+            }
             Self::HashQueueFull => {
                 "Look at the limits (`authctl limit list`) and tighten login.ip or login.net for a while \
                  (`authctl limit set login.net 60/min --for 1h`), or give the machine more processors."

@@ -163,7 +163,7 @@ async fn a_shadow_policy_counts_and_refuses_nobody() {
         assert_eq!(limiter.settle(place, Outcome::Failed).await, Settled::Counted);
     }
     assert_eq!(limiter.wait_ms(PolicyName::LoginAccount, &key("a")).await, 0);
-    limiter.install(Arc::new(PolicySet::new(configured)));
+    limiter.install(&Arc::new(PolicySet::new(configured)), 1);
     assert!(limiter.wait_ms(PolicyName::LoginAccount, &key("a")).await > 0, "it was counted");
     assert!(matches!(limiter.take(PolicyName::LoginIp, &key("a")).await, Admission::Denied { .. }));
 }
@@ -189,9 +189,8 @@ async fn a_new_snapshot_counts_from_the_next_call_on_and_policies_do_not_share_a
     assert_eq!(limiter.take(PolicyName::LoginIp, &key("a")).await, Admission::Denied { retry_after_ms: 2_000 });
     assert_eq!(limiter.wait_ms(PolicyName::LoginIp, &key("a")).await, 2_000);
     assert_eq!(limiter.take(PolicyName::LoginNet, &key("a")).await, Admission::Allowed);
-    limiter.install(Arc::new(PolicySet::new(|_| {
-        Policy::configured(PolicyValue::Rate { rate: "30/min".parse().unwrap(), burst: 21 })
-    })));
+    let wider = |_| Policy::configured(PolicyValue::Rate { rate: "30/min".parse().unwrap(), burst: 21 });
+    limiter.install(&Arc::new(PolicySet::new(wider)), 1);
     assert_eq!(limiter.take(PolicyName::LoginIp, &key("a")).await, Admission::Allowed);
 }
 
