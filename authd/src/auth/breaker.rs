@@ -77,6 +77,11 @@ impl Auth {
         self.parts.circuits.iter().find(|circuit| circuit.name() == name)
     }
 
+    /// Whether calls of the database are refused at once.
+    pub(super) fn is_database_given_up(&self) -> bool {
+        self.circuit(DATABASE).is_some_and(|circuit| circuit.report().state == BreakerState::Open)
+    }
+
     /// What became of breakers since this was last asked, for the log: the audit may be away.
     pub fn breaker_news(&self) -> Vec<StoredEvent> {
         let mut waiting = self.breaker_events.lock();

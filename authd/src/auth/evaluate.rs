@@ -8,6 +8,7 @@ use crate::domain::{
     ladder::Outcome,
     limit::{LimitKey, PolicyName, Reservation, Reserved, Settled},
     password::{Against, Checked, HashError, Password},
+    store_error::StoreError,
 };
 
 /// A password to evaluate.
@@ -89,11 +90,15 @@ impl Auth {
         }
     }
 
-    /// Refuses before a password is hashed in vain: where storage failed the last time it is asked first.
+    /// Refuses before a password is hashed in vain: at once while the breaker is open, and where storage failed the last
+    /// time it is asked first.
     ///
     /// # Errors
     /// [`Refusal::Storage`].
     pub(super) async fn expect_storage(&self) -> Result<(), Refusal> {
+        if self.is_database_given_up() {
+            return Err(StoreError::unavailable("the circuit breaker of the database is open").into());
+        }
         if self.parts.readiness.outages().since_ms().is_some() {
             self.parts.readiness.probe().await?;
         }

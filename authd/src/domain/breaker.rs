@@ -61,6 +61,8 @@ pub enum Held {
 pub struct Pass {
     /// Of which phase: a call that was let through before the breaker opened says nothing about afterwards.
     phase: u64,
+    /// How often the dependency had been heard by then.
+    heard: u64,
 }
 
 /// Why a call is made.
@@ -88,6 +90,8 @@ pub struct Breaker {
     phase: Phase,
     /// Counts phases.
     number: u64,
+    /// Counts how often the dependency was heard in the midst of a call.
+    heard: u64,
     since_ms: Option<i64>,
     held: Held,
 }
@@ -110,7 +114,14 @@ impl Breaker {
     /// A closed one.
     #[must_use]
     pub fn new(settings: BreakerSettings) -> Self {
-        Self { settings, phase: Phase::Closed(VecDeque::new()), number: 0, since_ms: None, held: Held::Automatic }
+        Self {
+            settings,
+            phase: Phase::Closed(VecDeque::new()),
+            number: 0,
+            heard: 0,
+            since_ms: None,
+            held: Held::Automatic,
+        }
     }
 
     /// What it does with calls now.
@@ -158,7 +169,7 @@ impl Breaker {
     pub fn ask(&mut self, purpose: Purpose, now_ms: i64) -> Option<Pass> {
         match self.held {
             Held::Open => return None,
-            Held::Closed => return Some(Pass { phase: self.number }),
+            Held::Closed => return Some(self.pass()),
             Held::Automatic => {}
         }
         if self.state(now_ms) == BreakerState::HalfOpen {
@@ -166,7 +177,7 @@ impl Breaker {
         } else if purpose == Purpose::Work && matches!(self.phase, Phase::Open { .. }) {
             None
         } else {
-            Some(Pass { phase: self.number })
+            Some(self.pass())
         }
     }
 
@@ -182,18 +193,22 @@ impl Breaker {
             }
             _ => self.enter(Phase::HalfOpen { since_ms: now_ms, calls: 1 }),
         }
-        Some(Pass { phase: self.number })
+        Some(self.pass())
+    }
+
+    fn pass(&self) -> Pass {
+        Pass { phase: self.number, heard: self.heard }
     }
 
     /// Notes how a call ended. A probe that succeeds closes the breaker at once; a failure of a call from before it
-    /// opened is no news.
+    /// opened is no news, nor is that of a call during which the dependency was heard.
     pub fn ended(&mut self, pass: Pass, purpose: Purpose, end: CallEnd, now_ms: i64) {
-        let is_current = pass.phase == self.number;
+        let (is_current, was_silent) = (pass.phase == self.number, pass.heard == self.heard);
         match (end, &mut self.phase) {
             (CallEnd::Answered, Phase::Closed(failed)) => failed.clear(),
             (CallEnd::Answered, Phase::HalfOpen { .. }) if is_current => self.close(),
             (CallEnd::Answered, _) if purpose == Purpose::Probe => self.close(),
-            (CallEnd::Failed, Phase::Closed(failed)) if is_current => {
+            (CallEnd::Failed, Phase::Closed(failed)) if is_current && was_silent => {
                 let window_ms = self.settings.window_ms;
                 failed.retain(|at_ms| now_ms.saturating_sub(*at_ms) < window_ms);
                 failed.push_back(now_ms);
@@ -206,8 +221,9 @@ impl Breaker {
         }
     }
 
-    /// The dependency was heard in the midst of a call.
+    /// The dependency was heard in the midst of a call: all calls that are under way may fail without its being away.
     pub fn heard(&mut self) {
+        self.heard = self.heard.wrapping_add(1);
         match &mut self.phase {
             Phase::Closed(failed) => failed.clear(),
             Phase::HalfOpen { .. } => self.close(),

@@ -10,7 +10,7 @@ use crate::{
         tally::{StorageTally, StorageWork},
     },
     store::{
-        error::{Stored, fault, unknown},
+        error::{Stored, fault, unknown, was_answered},
         postgres::Server,
         sqlite_writer::{Undo, Writer},
     },
@@ -154,6 +154,13 @@ impl Context {
         }
         drop(outages);
         result
+    }
+
+    /// Tells the breaker of a statement that failed because the database refused it: it is not away.
+    pub(super) fn hear(&self, error: &sqlx::Error) {
+        if was_answered(error) {
+            self.circuit.heard();
+        }
     }
 
     /// [`Context::track`] of a call that the breaker let through.

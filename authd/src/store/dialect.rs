@@ -5,7 +5,7 @@
 
 use crate::store::{
     db::{Commits, Conn},
-    error::{fault, fault_alone, was_answered},
+    error::{fault, fault_alone},
 };
 use sqlx::{Database, Postgres, QueryBuilder, Sqlite};
 
@@ -313,9 +313,7 @@ impl crate::store::db::Tx<'_> {
     ) -> Result<T, crate::domain::store_error::StoreError> {
         result.map_err(|error| {
             self.failed = true;
-            if was_answered(&error) {
-                self.context.circuit.heard();
-            }
+            self.context.hear(&error);
             match self.commits {
                 Commits::ByItself => fault_alone(error),
                 Commits::Apart => fault(error),

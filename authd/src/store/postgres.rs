@@ -139,7 +139,7 @@ where
     match fate {
         Fate::Keep => {
             committing.store(true, Ordering::Relaxed);
-            held.run("COMMIT").await.map_err(unknown)?;
+            held.run("COMMIT").await.inspect_err(|error| context.hear(error)).map_err(unknown)?;
         }
         // After a fault the connection is closed, which rolls back as well and cannot hang.
         Fate::Undo if result.is_err() => return result,

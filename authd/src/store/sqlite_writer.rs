@@ -231,7 +231,7 @@ async fn commit_group(conn: &mut SqliteConnection, context: &Context, group: &mu
     if group.is_empty() {
         return Ok(());
     }
-    run(conn, "BEGIN IMMEDIATE").await.map_err(fault)?;
+    step(conn, context, "BEGIN IMMEDIATE").await.map_err(fault)?;
     for job in group {
         if job.undo() == Undo::WithGroup {
             match job.run(conn, context).await {
@@ -239,13 +239,18 @@ async fn commit_group(conn: &mut SqliteConnection, context: &Context, group: &mu
                 Fate::Undo => return Err(StoreError::unavailable("a change of the group failed")),
             }
         }
-        run(conn, "SAVEPOINT change").await.map_err(fault)?;
+        step(conn, context, "SAVEPOINT change").await.map_err(fault)?;
         if job.run(conn, context).await == Fate::Undo {
-            run(conn, "ROLLBACK TO change").await.map_err(fault)?;
+            step(conn, context, "ROLLBACK TO change").await.map_err(fault)?;
         }
-        run(conn, "RELEASE change").await.map_err(fault)?;
+        step(conn, context, "RELEASE change").await.map_err(fault)?;
     }
-    run(conn, "COMMIT").await.map_err(unknown)
+    step(conn, context, "COMMIT").await.map_err(unknown)
+}
+
+/// A statement around the changes. That SQLite refuses one does not mean that the file cannot be read.
+async fn step(conn: &mut SqliteConnection, context: &Context, statement: &'static str) -> Result<(), sqlx::Error> {
+    run(conn, statement).await.inspect_err(|error| context.hear(error))
 }
 
 async fn run(conn: &mut SqliteConnection, statement: &'static str) -> Result<(), sqlx::Error> {

@@ -4,6 +4,7 @@ mod breaker;
 mod faults;
 mod script;
 mod share;
+mod tuned;
 
 use shared::admin::{Empty, daemon::Status};
 use std::time::Duration;

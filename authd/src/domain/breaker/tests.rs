@@ -47,6 +47,23 @@ fn failures_between_successes_or_too_far_apart_do_not_open_it() {
 }
 
 #[test]
+fn calls_that_a_dependency_refuses_together_do_not_open_it() {
+    let mut breaker = Breaker::new(SETTINGS);
+    for at in 0..10 {
+        let passes: Vec<Pass> = (0..20).map(|_| breaker.ask(Purpose::Work, at).unwrap()).collect();
+        breaker.heard();
+        for pass in passes {
+            breaker.ended(pass, Purpose::Work, CallEnd::Failed, at);
+        }
+    }
+    assert_eq!(breaker.state(10), BreakerState::Closed);
+    for at in 10..15 {
+        call(&mut breaker, CallEnd::Failed, at);
+    }
+    assert_eq!(breaker.state(15), BreakerState::Open, "afterwards its silence counts as ever");
+}
+
+#[test]
 fn one_call_tries_when_the_time_is_over_and_its_end_decides() {
     for (end, state) in [(CallEnd::Answered, BreakerState::Closed), (CallEnd::Failed, BreakerState::Open)] {
         let mut breaker = opened();
