@@ -117,7 +117,6 @@ async fn refused_logins_look_alike_and_take_the_same_time() {
         answer.assert_status(200);
         own.push(took.as_secs_f64() * 1e3);
     }
-    let hash_ms = median(&mut own);
     let mut chance = Chance::new(scale::seed());
     let mut times: Vec<Vec<f64>> = vec![Vec::new(); KINDS.len()];
     let mut looks = std::collections::BTreeSet::new();
@@ -131,15 +130,16 @@ async fn refused_logins_look_alike_and_take_the_same_time() {
         }
     }
     assert_eq!(looks.len(), 1, "{looks:#?}");
-    judge(times, hash_ms);
+    judge(times, own);
 }
 
-fn judge(mut times: Vec<Vec<f64>>, hash_ms: f64) {
-    let unknown = times.remove(0);
+fn judge(mut times: Vec<Vec<f64>>, mut own: Vec<f64>) {
+    let (hash_ms, unknown) = (median(&mut own), times.remove(0));
     let unknown_ms = median(&mut unknown.clone());
     println!("a login takes {hash_ms:.2} ms; refused, an unknown name {unknown_ms:.2} ms");
     // The imported hashes are slower than those of production: everybody waits as long as they take.
-    assert!(unknown_ms > 1.2 * hash_ms, "{unknown_ms} ms, and a login takes {hash_ms} ms");
+    let least = |values: &[f64]| values.iter().copied().fold(f64::INFINITY, f64::min);
+    assert!(least(&unknown) > 1.1 * least(&own), "{unknown:?} ms; logins take {own:?} ms");
     for (kind, others) in KINDS.into_iter().skip(1).zip(times) {
         let auc = auc(&unknown, &others);
         let apart_ms = (unknown_ms - median(&mut others.clone())).abs();
