@@ -124,7 +124,9 @@ sections! {
         Restart start_timeout: Span = "60s" ["0s", "1h"];
     }
 
-    /// Counters that several instances share.
+    /// Counters that several instances share: all limits but `login.spray`, `login.spray_net`, the alarms
+    /// `login.global` and `register.global`, and `admin.uid`, which each instance counts for itself, and those that
+    /// are in the database.
     [redis] Redis {
         /// Where Redis is: `redis://host`, `rediss://user:password@host` or `redis+unix:///path`, one server; empty:
         /// each instance counts its share for itself, as it does while Redis is away.

@@ -3,10 +3,11 @@
 use super::{is_guess_evaluated, redis_state, registered, two, until_redis_is};
 use crate::limits::{PROXY, WRONG, alarms, login};
 use shared::{
-    admin::limit::{Limited, ResetRequest, Show, ShowRequest, Top, TopRequest},
+    admin::limit::{Limited, Reset, ResetRequest, Set, SetRequest, Show, ShowRequest, Top, TopRequest},
     error::ErrorCode,
 };
-use tests::{client::PASSWORD, daemon::Daemon, options::Options, redis::Redis};
+use std::time::Duration;
+use tests::{client::PASSWORD, daemon::Daemon, options::Options, redis::Redis, wait::until};
 
 /// Ten attempts that fail are an attack.
 const GLOBAL_OF_TEN: &str = "[limit.\"login.global\"]\npercent = 60\nattempts = 10\n";
@@ -21,13 +22,21 @@ async fn whom_redis_refuses_is_shown_with_how_often_until_it_is_forgotten() {
     let long = "[limit.\"login.account\"]\nfirst_delay = \"10m\"\n";
     let (first, second) = two(&[&redis.patient(), long]).await;
     let ada = registered(&first, "ada@example.org").await;
+    // What it has heard of with this is also that it is the second.
+    let set = SetRequest { policy: "login.net".into(), burst: Some(140), ..Default::default() };
+    first.admin().call::<Set>(&set).await;
+    until(Duration::from_secs(8), "both know of the limit", || async {
+        let shown = second.admin().call::<Show>(&ShowRequest { policy: "login.net".into() }).await;
+        (shown.limit.burst == Some(140)).then_some(())
+    })
+    .await;
     for _ in 0..4 {
-        assert!(is_guess_evaluated(&first.client(), "ada@example.org").await);
+        assert!(is_guess_evaluated(&second.client(), "ada@example.org").await);
     }
     // More than its share, and the account is not locked: both count together.
-    assert_eq!(limited(&first, "login.account").await, []);
-    assert!(is_guess_evaluated(&first.client(), "ada@example.org").await);
-    let locked = limited(&first, "login.account").await;
+    assert_eq!(limited(&second, "login.account").await, []);
+    assert!(is_guess_evaluated(&second.client(), "ada@example.org").await);
+    let locked = limited(&second, "login.account").await;
     assert_eq!(locked.iter().map(|one| (one.key.as_str(), one.refused)).collect::<Vec<_>>(), [(ada.user.as_str(), 0)]);
     for daemon in [&first, &second, &second] {
         assert!(!is_guess_evaluated(&daemon.client(), "ada@example.org").await);
@@ -40,7 +49,7 @@ async fn whom_redis_refuses_is_shown_with_how_often_until_it_is_forgotten() {
     }
     let forget =
         ResetRequest { policy: "login.account".into(), key: Some("ada@example.org".into()), ..Default::default() };
-    first.admin().call::<shared::admin::limit::Reset>(&forget).await;
+    first.admin().call::<Reset>(&forget).await;
     assert_eq!(limited(&first, "login.account").await, []);
     second.client().login("ada@example.org").await;
 }
