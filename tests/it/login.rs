@@ -125,6 +125,29 @@ on_both! {
     }
 }
 
+on_both! {
+    async fn refusals_of_one_account_from_many_networks_are_two_events(options) {
+        let options = options.config("[server]\ntrusted_proxies = [\"127.0.0.1/32\"]")
+            .config("[limit.\"login.account\"]\nfirst_delay = \"10m\"");
+        let mut daemon = Daemon::start(options).await;
+        let client = daemon.client();
+        let ada = client.register("ada@example.org").await;
+        let mut limited = 0;
+        for number in 0..60 {
+            let body = json!({ "email": "ada@example.org", "password": WRONG });
+            let call = client.post("/api/auth/login", &body).header("x-forwarded-for", format!("10.{number}.7.1"));
+            limited += usize::from(call.send().await.status == 429);
+        }
+        daemon.restart().await;
+        let denied = daemon.admin().events_about("login.denied", &ada.user).await;
+        let about_limit: Vec<_> =
+            denied.iter().filter(|event| event.reason.as_deref() == Some("login.account")).collect();
+        let counted = about_limit.iter().find(|event| event.detail["count"].is_string()).unwrap();
+        assert_eq!((about_limit.len(), limited), (2, 55), "{about_limit:?}");
+        assert_eq!((counted.detail["count"].as_str(), &counted.network), (Some("54"), &None), "{counted:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_limited_login_looks_the_same_for_existing_and_unknown_accounts() {
     let options = Options::sqlite().config("[limit.\"login.account\"]\nfirst_delay = \"1m\"");
@@ -217,7 +240,8 @@ async fn an_address_that_a_stranger_claims_to_come_from_does_not_count() {
 
 #[tokio::test]
 async fn a_trusted_proxy_tells_the_rightmost_address_it_does_not_trust() {
-    let config = "[limit.\"login.ip\"]\nrate = \"30/min\"\nburst = 20\n[server]\ntrusted_proxies = [\"127.0.0.1/32\"]";
+    let config =
+        "[limit.\"login.ip\"]\nrate = \"30/min\"\nburst = 20\n[server]\ntrusted_proxies = [\"::ffff:127.0.0.1/128\"]";
     let daemon = Daemon::start(Options::sqlite().config(config)).await;
     let attempt = |forwarded: String| {
         let body = json!({ "email": "nobody@example.org", "password": WRONG });

@@ -1,6 +1,6 @@
 //! Bans and allowances: what operators do with them, and what every instance does with both.
 
-use crate::auth::{Auth, Caller, Operator, OperatorRefusal, Refusal};
+use crate::auth::{Auth, Caller, Operator, OperatorRefusal, Refusal, denial::BAN};
 use crate::domain::{
     address_rule::{
         Added, AddressRule, MAX_RULES, NewRule, RuleBook, Ruling, VERSION_SETTING, folded, loopback, overlap,
@@ -82,7 +82,7 @@ impl Auth {
         let (book, now_ms) = (self.rules(), self.now_ms());
         let Some(rule) = book.find(caller.ip, now_ms).filter(|rule| rule.ruling == Ruling::Ban) else { return Ok(()) };
         let about = event.clone().doing(Action::LimitExceeded).about("address", &rule.network.to_string());
-        self.note_denial(about.denied("ban")).await?;
+        self.note_denial(about.denied(BAN)).await?;
         let left_ms = rule.expires_ms.map_or(BAN_WAIT_MS, |end_ms| end_ms.saturating_sub(now_ms));
         Err(Refusal::RateLimited { retry_after_ms: left_ms.clamp(1, BAN_WAIT_MS) })
     }

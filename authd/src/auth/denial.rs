@@ -5,6 +5,7 @@ use crate::{
     auth::{Auth, spool::Kept},
     domain::{
         audit::{Actor, Event},
+        limit::PolicyName,
         store_error::StoreError,
         tally::DenialFate,
     },
@@ -15,6 +16,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+/// Why a banned address is refused.
+pub(super) const BAN: &str = "ban";
 const WINDOW_MS: i64 = 60_000;
 /// Kinds kept apart at once, about 500 bytes each; beyond it they are told apart by action and reason only.
 const MAX_KINDS: usize = 10_000;
@@ -81,8 +84,12 @@ impl Window {
     }
 
     fn count(&mut self, more: Counted) {
-        let before = self.counted.as_ref().map_or(0, |counted| counted.count);
-        self.counted = Some(Counted { count: before.saturating_add(more.count), ..more });
+        let before = self.counted.take();
+        let count = before.as_ref().map_or(0, |before| before.count).saturating_add(more.count);
+        // From several networks: the event names none rather than the wrong one.
+        let is_one = before.is_none_or(|before| before.last.network == more.last.network);
+        let network = more.last.network.clone().filter(|_| is_one);
+        self.counted = Some(Counted { count, last: Event { network, ..more.last } });
     }
 }
 
@@ -168,9 +175,23 @@ impl Denials {
     }
 }
 
+/// Refusals that are one kind wherever they come from: by limits of an account, device or session, which an attacker
+/// with many networks exceeds from all of them, and by bans, which name their network themselves.
+fn is_of_any_network(event: &Event) -> bool {
+    const BUCKETS: [PolicyName; 5] = [
+        PolicyName::LoginAccount,
+        PolicyName::LoginHard,
+        PolicyName::LoginDeviceFailures,
+        PolicyName::ReauthSession,
+        PolicyName::RefreshSession,
+    ];
+    let reason = event.reason.as_deref().unwrap_or_default();
+    reason == BAN || BUCKETS.iter().any(|policy| policy.as_str() == reason)
+}
+
 /// One kind: the same refusal of the same caller from the same network about the same thing.
 fn kind_of(event: &Event) -> String {
-    let network = event.network.as_ref().map_or("", |network| network.as_str());
+    let network = event.network.as_ref().filter(|_| !is_of_any_network(event)).map_or("", |network| network.as_str());
     let target = event.target.as_ref().map_or("", |target| target.id.as_str());
     let actor = match &event.actor {
         Actor::Anonymous => String::new(),
@@ -268,6 +289,23 @@ mod tests {
         assert!(denials.admit(refusal("bob", 59_999)).is_some(), "another account is another kind");
         let due = denials.admit(refusal("ada", 60_000)).unwrap();
         assert_eq!(due.events(id), [refusal("ada", 59_999).with("count", 2), refusal("ada", 60_000)]);
+    }
+
+    #[test]
+    fn refusals_of_one_account_are_one_kind_from_however_many_networks_and_others_are_not() {
+        let denials = Denials::default();
+        let from = |network: u32, event: Event| Event {
+            network: Some(Network::stored(format!("10.0.{network}.0/24"))),
+            ..event
+        };
+        assert!(denials.admit(from(0, refusal("ada", 0))).is_some());
+        for network in 1..200 {
+            assert_eq!(denials.admit(from(network, refusal("ada", 1))), None);
+            assert!(denials.admit(from(network, refusal("-", 1).denied("unknown_token"))).is_some());
+        }
+        let due = denials.take(Flush::All, 2);
+        let counted: Vec<Event> = due.iter().flat_map(|due| due.events(id)).collect();
+        assert_eq!(counted, [Event { network: None, ..refusal("ada", 1).with("count", 199) }]);
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::domain::{
     store_error::StoreError,
 };
 
+/// What the keys of names that nobody has begin with.
+const UNKNOWN: &str = "unknown:";
+
 /// A password to evaluate.
 pub(super) struct Evaluation<'a> {
     /// Under which policy of this instance.
@@ -115,8 +118,13 @@ impl Auth {
     /// of an account, so that unknown names behave alike and leave few rows (reliability §2).
     pub(super) fn unknown_bucket(&self, canonical: &str) -> LimitKey {
         let [a, b, c, ..] = self.parts.sealer.tag("unknown-identifier", canonical.as_bytes());
-        LimitKey::id(&format!("unknown:{}", (u32::from_be_bytes([0, a, b, c])) & 0x3_ffff))
+        LimitKey::id(&format!("{UNKNOWN}{}", (u32::from_be_bytes([0, a, b, c])) & 0x3_ffff))
     }
+}
+
+/// Whether this is a key that [`Auth::unknown_bucket`] makes.
+pub(super) fn is_unknown_bucket(key: &str) -> bool {
+    key.starts_with(UNKNOWN)
 }
 
 /// Who is hashed first: devices, whose attempts are limited. A session's are not while its password is right.

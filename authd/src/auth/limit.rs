@@ -1,6 +1,6 @@
 //! Live limits: configured values, the operator's values above them, and what every instance does with both.
 
-use crate::auth::{Auth, Operator, OperatorRefusal};
+use crate::auth::{Auth, Operator, OperatorRefusal, evaluate::is_unknown_bucket};
 use crate::domain::{
     attack::AttackRule,
     audit::Action,
@@ -12,9 +12,13 @@ use crate::domain::{
     spread::Spread,
     store_error::StoreError,
 };
+use ipnet::IpNet;
 use shared::id::UserId;
 use shared::{rate::Rate, time::Span};
-use std::sync::{Arc, PoisonError};
+use std::{
+    net::IpAddr,
+    sync::{Arc, PoisonError},
+};
 
 /// The setting of a value that holds until it is changed.
 fn lasting(name: PolicyName) -> String {
@@ -180,6 +184,16 @@ fn changed(current: &Policy, change: &LimitChange) -> Result<PolicyValue, Operat
     }
 }
 
+/// The address that an operator names: as such, or as `limit show` prints the network it is counted by.
+fn address_of(key: &str) -> Option<IpAddr> {
+    key.parse().ok().or_else(|| key.parse::<IpNet>().ok().map(|network| network.addr()))
+}
+
+/// Whether it is what attempts on an account, or on names that nobody has, are counted by.
+fn is_account_key(key: &str) -> bool {
+    UserId::parse(key).is_ok() || is_unknown_bucket(key)
+}
+
 impl Auth {
     /// The policies in force, for all instances together.
     #[must_use]
@@ -287,20 +301,27 @@ impl Auth {
             let instead = "what login.hard counted is forgotten by: authctl user unlock USER";
             return Err(OperatorRefusal::Invalid(instead.to_owned()));
         }
-        let key = match (name, key.parse()) {
-            (PolicyName::LoginNet | PolicyName::LoginSprayNet, Ok(ip)) => LimitKey::network(ip),
-            (_, Ok(ip)) => LimitKey::address(ip),
-            (PolicyName::LoginAccount, Err(_)) if UserId::parse(key).is_err() => {
+        let key = match (name, address_of(key)) {
+            (PolicyName::LoginNet | PolicyName::LoginSprayNet, Some(ip)) => LimitKey::network(ip),
+            (_, Some(ip)) => LimitKey::address(ip),
+            (PolicyName::LoginAccount, None) if !is_account_key(key) => {
                 LimitKey::id(self.resolve_user(key).await?.id.as_str())
             }
-            (_, Err(_)) => LimitKey::id(key),
+            (_, None) => LimitKey::id(key),
         };
         let event = self.operator_event(operator, Action::LimitReset).about("limit", name.as_str());
         if operator.is_dry_run() {
             return Ok(self.parts.limiter.wait_ms(name, &key).await > 0);
         }
         self.parts.audit.append(vec![event.with("key", key.as_str())]).await?;
-        Ok(self.parts.limiter.forget(name, &key).await)
+        // An address is all that comes from it.
+        let of_known = matches!(name, PolicyName::LoginIp | PolicyName::LoginNet) && !key.is_of_known_devices();
+        let known = of_known.then(|| key.clone().of_known_devices());
+        let mut was_known = self.parts.limiter.forget(name, &key).await;
+        if let Some(key) = known {
+            was_known |= self.parts.limiter.forget(name, &key).await;
+        }
+        Ok(was_known)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The audit knows coarse networks (/24, /48), not addresses, so policies by address are tried as if each network were
 //! one address: the answer is the most that could be refused. Refusals of one kind and minute stand in one event with
-//! their count; they are spread evenly over the minute before it.
+//! their count; they are spread evenly over the minute before it. Those of one account that came from several networks
+//! name none, so policies by address do not see them.
 
 use crate::auth::{Auth, LimitChange, Operator, OperatorRefusal};
 use crate::domain::{

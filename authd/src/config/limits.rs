@@ -213,6 +213,7 @@ policies! {
         "login.spray_net" login_spray_net = "100", "10m", "15m";
     }
     /// Failing logins among all of the last five minutes. More than that, or far more than is usual on this day, is
-    /// attack mode: an alarm, and a quarter of `login.ip` and `login.net` until it was calm for five minutes.
+    /// attack mode: an alarm, and a quarter of `login.ip` and `login.net` for unknown devices until it was calm for five
+    /// minutes.
     share "login.global" login_global = "60", "200";
 }

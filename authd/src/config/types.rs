@@ -1,6 +1,7 @@
 //! Types that only the configuration has: choices, sizes, groups, `auto`, header names.
 
 use super::value::{Raw, Setting, Shape, expected};
+use crate::domain::address_rule::folded;
 use ipnet::IpNet;
 use shared::time::Span;
 use std::net::IpAddr;
@@ -222,14 +223,14 @@ fn is_group_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.bytes().all(allowed) && !text.starts_with('-')
 }
 
-/// A network, or a single address (which is a network of one).
+/// A network, or a single address (which is a network of one); IPv4-mapped ones are IPv4, as peers are.
 impl Setting for IpNet {
     const SHAPE: Shape = Shape::Text("address or network");
     fn read(raw: &Raw) -> Result<Self, String> {
         let what = "an address or network like \"10.0.0.0/8\" or \"::1\"";
         let Raw::Text(text) = raw else { return expected(what, raw) };
         let net = text.parse::<Self>().ok().or_else(|| text.parse::<IpAddr>().ok().map(Self::from));
-        net.map_or_else(|| expected(what, raw), |net| Ok(net.trunc()))
+        net.map_or_else(|| expected(what, raw), |net| Ok(folded(net)))
     }
     fn show(&self) -> String {
         self.to_string()
@@ -284,6 +285,8 @@ mod tests {
     fn a_single_address_is_a_network_of_one_and_host_bits_are_dropped() {
         assert_eq!(read::<IpNet>("127.0.0.1").map(|net| net.show()), Ok("127.0.0.1/32".to_owned()));
         assert_eq!(read::<IpNet>("10.1.2.3/8").map(|net| net.show()), Ok("10.0.0.0/8".to_owned()));
+        assert_eq!(read::<IpNet>("::ffff:10.1.2.3").map(|net| net.show()), Ok("10.1.2.3/32".to_owned()));
+        assert_eq!(read::<IpNet>("::ffff:10.0.0.0/104").map(|net| net.show()), Ok("10.0.0.0/8".to_owned()));
         assert!(read::<IpNet>("10.0.0.0/33").is_err());
     }
 

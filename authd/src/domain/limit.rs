@@ -201,13 +201,15 @@ impl Policy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicySet {
     policies: Vec<(PolicyName, Policy)>,
+    /// What an alarm has tightened, as it stays for known devices.
+    for_known: Vec<(PolicyName, Policy)>,
 }
 
 impl PolicySet {
     /// A set from a value for every policy.
     #[must_use]
     pub fn new(value: impl Fn(PolicyName) -> Policy) -> Self {
-        Self { policies: PolicyName::ALL.into_iter().map(|name| (name, value(name))).collect() }
+        Self { policies: PolicyName::ALL.into_iter().map(|name| (name, value(name))).collect(), for_known: Vec::new() }
     }
 
     /// The policy of this name; `new` gave every name one.
@@ -216,18 +218,28 @@ impl PolicySet {
         self.policies.iter().find(|(has, _)| *has == name).map(|(_, policy)| policy)
     }
 
+    /// The policy by which this key is counted: what alarms tighten, they leave to known devices as it was.
+    #[must_use]
+    pub fn of(&self, name: PolicyName, key: &LimitKey) -> Option<&Policy> {
+        let kept = self.for_known.iter().find(|(has, _)| *has == name && key.is_of_known_devices());
+        kept.map(|(_, policy)| policy).or_else(|| self.get(name))
+    }
+
     /// The set that one of `instances` counts by; `refresh.session` is counted in the database and stays whole, and so
     /// does `admin.uid`: every instance has sockets of its own.
     #[must_use]
     pub fn share_of(&self, instances: u32) -> Self {
-        let policies = self.policies.iter().map(|(name, policy)| match name {
+        let share = |(name, policy): &(PolicyName, Policy)| match name {
             PolicyName::RefreshSession | PolicyName::AdminUid => (*name, policy.clone()),
             _ => (*name, policy.share_of(instances)),
-        });
-        Self { policies: policies.collect() }
+        };
+        Self {
+            policies: self.policies.iter().map(share).collect(),
+            for_known: self.for_known.iter().map(share).collect(),
+        }
     }
 
-    /// The set with a quarter of these rates.
+    /// The set with a quarter of these rates, but for known devices.
     #[must_use]
     pub fn tightened(&self, names: &[PolicyName]) -> Self {
         const PART: u32 = 4;
@@ -235,7 +247,9 @@ impl PolicySet {
             true => (*name, policy.tightened(PART)),
             false => (*name, policy.clone()),
         };
-        Self { policies: self.policies.iter().map(tighten).collect() }
+        let is_new = |name: &PolicyName| names.contains(name) && self.for_known.iter().all(|(has, _)| has != name);
+        let kept = self.policies.iter().filter(|(name, _)| is_new(name)).chain(&self.for_known);
+        Self { policies: self.policies.iter().map(tighten).collect(), for_known: kept.cloned().collect() }
     }
 
     /// All, in order.
@@ -247,6 +261,9 @@ impl PolicySet {
 /// What a bucket is counted by; made by the constructors only, so that every spelling of one thing shares a bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LimitKey(String);
+
+/// What the keys of known devices end with.
+const KNOWN: &str = " known";
 
 impl LimitKey {
     /// One address: an IPv4 /32, an IPv6 /64; IPv4-mapped addresses count as IPv4.
@@ -270,7 +287,13 @@ impl LimitKey {
     /// The same address or network for logins from known devices: floods of strangers do not use it up.
     #[must_use]
     pub fn of_known_devices(self) -> Self {
-        Self(format!("{} known", self.0))
+        Self(self.0 + KNOWN)
+    }
+
+    /// Whether it is one of known devices.
+    #[must_use]
+    pub fn is_of_known_devices(&self) -> bool {
+        self.0.ends_with(KNOWN)
     }
 
     /// An id of this installation: an account, a session, a bucket of unknown identifiers.
@@ -412,6 +435,20 @@ mod tests {
         let tight = set.tightened(&[PolicyName::LoginIp]);
         assert_eq!(tight.get(PolicyName::LoginIp).unwrap().value, rate("30/4min", 5));
         assert_eq!(tight.get(PolicyName::RefreshIp).unwrap().value, rate("30/min", 20));
+    }
+
+    #[test]
+    fn an_alarm_leaves_known_devices_what_they_had() {
+        let rate = |text: &str, burst| PolicyValue::Rate { rate: text.parse().unwrap(), burst };
+        let set = PolicySet::new(|_| Policy::configured(rate("30/min", 20)));
+        let tight = set.tightened(&[PolicyName::LoginIp]).tightened(&[PolicyName::RegisterIp]);
+        let address = LimitKey::address("192.0.2.1".parse().unwrap());
+        let value = |set: &PolicySet, key: &LimitKey| set.of(PolicyName::LoginIp, key).unwrap().value;
+        assert_eq!(value(&tight, &address), rate("30/4min", 5));
+        let known = address.of_known_devices();
+        assert_eq!(value(&tight, &known), rate("30/min", 20));
+        assert_eq!(value(&tight.share_of(2), &known), rate("30/2min", 10));
+        assert_eq!(value(&set, &known), rate("30/min", 20));
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl MemoryLimiter {
     fn ask(&self, name: PolicyName, key: &LimitKey, ticket: u64) -> Turn {
         let spot = Spot::new(name, key);
         let policies = self.policies();
-        let (Some(room), Some(policy)) = (self.room(&spot), policies.get(name)) else { return Turn::Held };
+        let (Some(room), Some(policy)) = (self.room(&spot), policies.of(name, key)) else { return Turn::Held };
         if is_off(policy) {
             return Turn::Held;
         }
@@ -205,7 +205,7 @@ impl Limiter for MemoryLimiter {
 
     async fn settle(&self, place: Reservation, outcome: Outcome) -> Settled {
         let (spot, policies) = (Spot::new(place.policy, &place.key), self.policies());
-        let (Some(room), Some(policy)) = (self.room(&spot), policies.get(place.policy)) else {
+        let (Some(room), Some(policy)) = (self.room(&spot), policies.of(place.policy, &place.key)) else {
             return Settled::Counted;
         };
         if is_off(policy) {
@@ -225,7 +225,7 @@ impl Limiter for MemoryLimiter {
 
     async fn settle_about(&self, place: Reservation, outcome: Outcome, subject: u64) {
         let (spot, policies) = (Spot::new(place.policy, &place.key), self.policies());
-        let (Some(room), Some(policy)) = (self.room(&spot), policies.get(place.policy)) else { return };
+        let (Some(room), Some(policy)) = (self.room(&spot), policies.of(place.policy, &place.key)) else { return };
         let PolicyValue::Spread(spread) = policy.value else { return };
         if is_off(policy) {
             return;
@@ -248,7 +248,7 @@ impl Limiter for MemoryLimiter {
 
     async fn wait_ms(&self, policy: PolicyName, key: &LimitKey) -> i64 {
         let (spot, policies) = (Spot::new(policy, key), self.policies());
-        let (Some(room), Some(policy)) = (self.room(&spot), policies.get(policy)) else { return 0 };
+        let (Some(room), Some(policy)) = (self.room(&spot), policies.of(policy, key)) else { return 0 };
         if policy.shadow == Shadow::Counted {
             return 0;
         }

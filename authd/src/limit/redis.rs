@@ -136,11 +136,11 @@ fn wait_after(ladder: Ladder, reply: &Reply) -> i64 {
 
 impl Inner {
     /// A policy whose counts instances share; `None`: the memory of each counts for itself.
-    fn shared(&self, name: PolicyName) -> Option<Policy> {
+    fn shared(&self, name: PolicyName, key: &LimitKey) -> Option<Policy> {
         if matches!(name, PolicyName::RegisterGlobal | PolicyName::AdminUid) {
             return None;
         }
-        let policy = self.whole.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()?;
+        let policy = self.whole.read().unwrap_or_else(PoisonError::into_inner).of(name, key).cloned()?;
         (policy.quota().is_some() || row(&policy).is_some()).then_some(policy)
     }
 
@@ -257,7 +257,7 @@ impl Limiter for RedisLimiter {
 
     async fn take(&self, name: PolicyName, key: &LimitKey) -> Admission {
         let inner = &self.0;
-        let Some(policy) = inner.shared(name) else { return inner.memory.take(name, key).await };
+        let Some(policy) = inner.shared(name, key) else { return inner.memory.take(name, key).await };
         let Some(quota) = policy.quota() else { return inner.memory.take(name, key).await };
         match inner.ask(name, key, Question::Take(quota)).await {
             Ok(Reply { answer: Answer::No, wait_ms, .. }) => {
@@ -275,7 +275,7 @@ impl Limiter for RedisLimiter {
 
     async fn reserve(&self, name: PolicyName, key: LimitKey, wait_ms: i64) -> Reserved {
         let inner = &self.0;
-        let Some(policy) = inner.shared(name) else { return inner.memory.reserve(name, key, wait_ms).await };
+        let Some(policy) = inner.shared(name, &key) else { return inner.memory.reserve(name, key, wait_ms).await };
         let Some(ladder) = row(&policy) else { return inner.memory.reserve(name, key, wait_ms).await };
         let place = Reservation { policy: name, key, ticket: inner.memory.ticket() };
         match inner.reserve(&policy, ladder, &place, wait_ms).await {
@@ -286,7 +286,9 @@ impl Limiter for RedisLimiter {
     }
 
     async fn settle(&self, place: Reservation, outcome: Outcome) -> Settled {
-        let Some(policy) = self.0.shared(place.policy) else { return self.0.memory.settle(place, outcome).await };
+        let Some(policy) = self.0.shared(place.policy, &place.key) else {
+            return self.0.memory.settle(place, outcome).await;
+        };
         let Some(ladder) = row(&policy) else { return self.0.memory.settle(place, outcome).await };
         let (inner, is_count) = (self.0.clone(), matches!(policy.value, PolicyValue::Count { .. }));
         let patience = if is_count { inner.link.timeout * 2 } else { budget::left(inner.link.timeout) };
@@ -308,7 +310,7 @@ impl Limiter for RedisLimiter {
 
     async fn wait_ms(&self, name: PolicyName, key: &LimitKey) -> i64 {
         let inner = &self.0;
-        let Some(policy) = inner.shared(name) else { return inner.memory.wait_ms(name, key).await };
+        let Some(policy) = inner.shared(name, key) else { return inner.memory.wait_ms(name, key).await };
         if policy.shadow == Shadow::Counted {
             return 0;
         }
@@ -326,7 +328,7 @@ impl Limiter for RedisLimiter {
     async fn forget(&self, name: PolicyName, key: &LimitKey) -> bool {
         let inner = &self.0;
         let was_known = inner.memory.forget(name, key).await;
-        let Some(policy) = inner.shared(name) else { return was_known };
+        let Some(policy) = inner.shared(name, key) else { return was_known };
         let life_ms = match (policy.quota(), row(&policy)) {
             (Some(quota), _) => quota.tolerance_us() / 1_000,
             (None, Some(ladder)) => ladder.forget_ms,

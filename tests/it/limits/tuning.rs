@@ -5,6 +5,7 @@ use authd::{
     auth::{Doing, LimitChange, Operator},
     domain::limit::PolicyName,
 };
+use serde_json::json;
 use shared::{
     admin::limit::{Set, SetRequest, Show, ShowRequest, Test, TestRequest, Top, TopRequest},
     error::ErrorCode,
@@ -104,6 +105,47 @@ async fn whoever_is_limited_is_shown_with_the_wait_until_they_are_not() {
     assert_eq!(json["data"][0]["policy"], "login.account", "{json}");
     let text = daemon.ctl().run(&["limit", "show", "login.ip"]).await;
     assert!(text.stdout.contains("192.0.2.9") && text.stderr.contains("instance"), "{text:?}");
+}
+
+#[tokio::test]
+async fn whatever_key_is_shown_as_limited_can_be_forgotten_by_that_name() {
+    let limits = "[limit.\"login.account\"]\nburst = 2\nfirst_delay = \"10m\"\n\
+        [limit.\"login.ip\"]\nrate = \"1/h\"\nburst = 5\n[limit.\"login.net\"]\nrate = \"1/h\"\nburst = 4\n\
+        [limit.\"login.device\"]\nrate = \"off\"";
+    let daemon = Daemon::start(Options::sqlite().config(PROXY).config(limits)).await;
+    let device = daemon.client().register("ada@example.org").await.device.unwrap();
+    let known = json!({ "email": "ada@example.org", "password": PASSWORD, "device_token": device });
+    for from in ["2001:db8:1:2::77", "::ffff:192.0.2.9"] {
+        for _ in 0..7 {
+            login(daemon.client(), from, "nobody@example.org", WRONG).send().await;
+            daemon.client().post("/api/auth/login", &known).header("x-forwarded-for", from).send().await;
+        }
+    }
+    let shown = |policy: &'static str| {
+        let (daemon, request) = (&daemon, ShowRequest { policy: policy.into() });
+        async move { daemon.admin().call::<Show>(&request).await.limited }
+    };
+    for (policy, most) in [("login.account", 1), ("login.ip", 4), ("login.net", 2)] {
+        let limited = shown(policy).await;
+        assert!(limited.len() >= most, "{policy}: {limited:?}");
+        for one in limited {
+            let ran = daemon.ctl().run(&["limit", "reset", policy, "--key", &one.key]).await;
+            assert_eq!(ran.code, Some(0), "{policy} {}: {ran:?}", one.key);
+        }
+        assert!(shown(policy).await.is_empty(), "{policy}");
+    }
+    login(daemon.client(), "192.0.2.9", "nobody@example.org", WRONG).send().await.assert_status(401);
+    let reset = |key: &'static str| {
+        let daemon = &daemon;
+        async move { daemon.ctl().run(&["limit", "reset", "login.ip", "--key", key]).await }
+    };
+    for _ in 0..6 {
+        login(daemon.client(), "2001:db8:1:2::5", "eve@example.org", WRONG).send().await;
+        daemon.client().post("/api/auth/login", &known).header("x-forwarded-for", "2001:db8:1:2::6").send().await;
+    }
+    assert!(shown("login.ip").await.len() >= 2);
+    assert_eq!(reset("2001:DB8:1:2::9").await.code, Some(0));
+    assert!(shown("login.ip").await.is_empty(), "strangers and known devices of the address alike");
 }
 
 on_both! {
