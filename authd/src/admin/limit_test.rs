@@ -61,8 +61,8 @@ fn notes(name: PolicyName) -> Vec<String> {
         PolicyName::LoginAccount => "attempts refused by address before an account was looked up are not in it",
         _ => "networks are recorded as the policy counts them (/24, /48)",
     };
-    let spread = "refusals of one account in one minute that came from several networks are not in it: their event names \
-        none";
+    let spread = "refusals of one account in one minute that came from several networks are not in it: their event \
+        names none";
     let spread = (name != PolicyName::LoginAccount).then(|| spread.to_owned());
     let counted = "refusals of one kind and minute are one event with their count, written when the minute is over: \
         they are spread over it, and those of the present minute are missing";
