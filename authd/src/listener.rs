@@ -3,6 +3,7 @@
 //! `axum::serve` has neither (slow heads would hold connections for ever). Each connection is: a place among the
 //! `slots`, a `gate` that checks heads and deadlines, hyper for HTTP/1.1, and the router.
 
+mod descriptors;
 mod gate;
 pub mod head;
 mod slots;
@@ -88,6 +89,23 @@ impl ListenerLimits {
             max_connections_per_network: server.max_connections_per_network,
             uncounted: trusted_proxies,
         }
+    }
+
+    /// With no more connections than there can be open files besides the `own` of the daemon: what it has to open must
+    /// not wait for a stranger to leave, and a silent connection gives way before the kernel refuses the next one.
+    #[must_use]
+    pub fn within_open_files(self, own: u32) -> Self {
+        let wanted = self.max_connections;
+        let bound = descriptors::raise(u64::from(wanted) + u64::from(own));
+        let max_connections = descriptors::connections(bound, own, wanted);
+        if max_connections < wanted {
+            tracing::warn!(
+                bound,
+                "open files leave room for {max_connections} connections instead of server.max_connections = {wanted}: \
+                 raise LimitNOFILE= of the unit, or ulimit -n"
+            );
+        }
+        Self { max_connections, ..self }
     }
 
     fn deadlines(&self) -> Deadlines {

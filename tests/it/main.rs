@@ -34,6 +34,7 @@ mod admin;
 mod bans;
 mod device;
 mod failures;
+mod flood;
 mod guesses;
 mod hard;
 mod heavy;

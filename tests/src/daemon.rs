@@ -126,6 +126,11 @@ impl Daemon {
         let etc = data_dir.join("etc");
         options.write(&etc).expect("the data directory can be written");
         let mut command = Command::new(program("authd"));
+        if let Some((soft, hard)) = options.open_files {
+            // It becomes the daemon: the process stays the same.
+            command = Command::new("prlimit");
+            command.arg(format!("--nofile={soft}:{hard}")).arg(program("authd"));
+        }
         command.arg("--config").arg(etc.join("authd.toml")).arg("--data-dir").arg(data_dir);
         command.args(["--listen", "127.0.0.1:0"]);
         // Nothing of the machine's own configuration reaches a daemon under test.

@@ -69,6 +69,8 @@ pub struct Options {
     pub env: Vec<(String, String)>,
     /// Where its log goes.
     pub log: LogTo,
+    /// How many files it may open, and to how many it may raise that itself; `None`: as the test.
+    pub open_files: Option<(u32, u32)>,
 }
 
 /// Where a daemon's log goes.
@@ -95,7 +97,7 @@ impl Options {
     /// On this database.
     #[must_use]
     pub fn on(database: Database) -> Self {
-        Self { database, config: Vec::new(), env: Vec::new(), log: LogTo::Memory }
+        Self { database, config: Vec::new(), env: Vec::new(), log: LogTo::Memory, open_files: None }
     }
 
     /// Adds configuration.
@@ -109,6 +111,13 @@ impl Options {
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Bounds its open files.
+    #[must_use]
+    pub fn open_files(mut self, soft: u32, hard: u32) -> Self {
+        self.open_files = Some((soft, hard));
         self
     }
 

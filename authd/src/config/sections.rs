@@ -83,7 +83,7 @@ sections! {
         /// How long a connection may stay idle between two requests.
         /// Make it longer than the proxy keeps idle connections.
         Restart keepalive_timeout: Span = "75s" ["50ms", "1h"];
-        /// Connections at once.
+        /// Connections at once; fewer where the bound on open files leaves no room for so many.
         Restart max_connections: u32 = "4096" ["1", "1000000"];
         /// Connections at once from one network (/24, /48); trusted proxies are not counted.
         Restart max_connections_per_network: u32 = "64" ["1", "1000000"];

@@ -34,6 +34,9 @@ const STOP_DEADLINE: Duration = Duration::from_secs(12);
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 /// Connections the kernel keeps until they are accepted (it takes no more than `net.core.somaxconn`).
 const BACKLOG: u32 = 4_096;
+/// Files the daemon may have open besides the connections of the public API and to its database: 64 connections on each
+/// admin socket, what `SQLite` and the spool keep open, the way to Redis, files that are read now and then.
+const OWN_FILES: u32 = 240;
 /// How often the anchor and the line for `systemctl status` follow.
 const FOLLOW_PERIOD: Duration = Duration::from_secs(5);
 
@@ -65,7 +68,8 @@ pub async fn run(start: Start) -> Result<(), StartError> {
     check_anchor(&daemon, &config).await?;
     note(&daemon, Action::DaemonStarted, vec![("listen", listen.to_string())]).await?;
 
-    let limits = ListenerLimits::new(&config.server, uncounted);
+    let own = OWN_FILES.saturating_add(config.database.max_connections);
+    let limits = ListenerLimits::new(&config.server, uncounted).within_open_files(own);
     tasks.spawn("public", listener::serve(public, daemon.router(), limits, tasks.stop()));
     jobs::start(&daemon.auth, &daemon.instance, &tasks);
     if let Some(shared) = daemon.shared_limits.clone() {

@@ -1,7 +1,14 @@
 //! Two instances that count together.
 
 use super::{TEN, is_guess_evaluated, login, registered, two, until_redis_is};
-use tests::{daemon::Daemon, options::Options, redis::Redis, wait::together};
+use crate::limits::PROXY;
+use std::time::Duration;
+use tests::{
+    daemon::Daemon,
+    options::Options,
+    redis::Redis,
+    wait::{together, until},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_instances_share_one_rate_exactly() {
@@ -121,4 +128,35 @@ async fn names_and_addresses_stay_out_of_redis_and_its_password_out_of_sight() {
     let shown = daemon.ctl().run(&["config", "show"]).await.stdout;
     assert!(shown.contains("redis.url") && !shown.contains("s3cr3t"), "{shown}");
     assert!(!daemon.log().text().contains("s3cr3t"));
+}
+
+/// How many guesses for a name that nobody has are evaluated from an address of their own.
+async fn evaluated_from(daemon: &Daemon, address: &str) -> usize {
+    let mut evaluated = 0;
+    for guess in 0..12 {
+        let email = format!("nobody{guess}@example.org");
+        let call = daemon.client().post("/api/auth/login", &login(&email)).header("X-Forwarded-For", address);
+        evaluated += usize::from(call.send().await.status == 401);
+    }
+    evaluated
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_redis_an_instance_that_comes_has_its_share_from_the_others_at_once() {
+    let options = Options::postgres().await.config(PROXY).config(TEN);
+    let first = Daemon::start(options).await;
+    assert_eq!(evaluated_from(&first, "192.0.2.1").await, 10);
+    let mut others = Vec::new();
+    for (others_then, share) in [(1, 5), (2, 3), (3, 2)] {
+        others.push(first.second().await);
+        let host = std::sync::atomic::AtomicU32::new(0);
+        let what = format!("{others_then} others leave {share} of ten to the first");
+        // Heartbeats, from which instances are counted, are five seconds apart.
+        until(Duration::from_secs(2), &what, || async {
+            let host = host.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let address = format!("198.51.{others_then}.{host}");
+            (evaluated_from(&first, &address).await == share).then_some(())
+        })
+        .await;
+    }
 }
