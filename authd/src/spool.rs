@@ -174,17 +174,29 @@ impl Writer {
     /// Sets aside what is there, unless something already is, and reads that.
     fn take(&mut self) -> io::Result<Vec<StoredEvent>> {
         if !self.aside.try_exists()? {
-            std::fs::rename(&self.path, &self.aside)?;
-            self.file = append_to(&self.path)?;
-            sync_directory(&self.path)?;
-            self.aside_length = std::mem::take(&mut self.length);
-            self.aside_depth = self.depth.load(Ordering::Relaxed);
+            self.set_aside()?;
         }
         let found = line::read_all(&read(&self.aside)?);
         if found.damaged > 0 {
             tracing::warn!(lines = found.damaged, path = %self.aside.display(), "lines of the spool do not read back");
         }
         Ok(found.events)
+    }
+
+    /// Gives the file its other name and begins a new one. Where that cannot be made (no descriptor, no inode is left)
+    /// the name is taken back: what is kept from now on must not be removed together with what was merged.
+    fn set_aside(&mut self) -> io::Result<()> {
+        std::fs::rename(&self.path, &self.aside)?;
+        match append_to(&self.path) {
+            Ok(file) => self.file = file,
+            Err(cause) => {
+                std::fs::rename(&self.aside, &self.path)?;
+                return Err(cause);
+            }
+        }
+        self.aside_length = std::mem::take(&mut self.length);
+        self.aside_depth = self.depth.load(Ordering::Relaxed);
+        sync_directory(&self.path)
     }
 
     fn merged(&mut self) -> io::Result<()> {

@@ -21,9 +21,22 @@ impl SmallDisk {
     /// When this process may not mount.
     #[must_use]
     pub fn mount(kib: usize) -> Self {
+        Self::mount_as(&format!("size={kib}k,mode=0755"))
+    }
+
+    /// Mounts one that holds so many files and directories, itself among them.
+    ///
+    /// # Panics
+    /// When this process may not mount.
+    #[must_use]
+    pub fn of_few_files(files: usize) -> Self {
+        Self::mount_as(&format!("size=1m,nr_inodes={files},mode=0755"))
+    }
+
+    fn mount_as(options: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("authd-disk-").tempdir().expect("a temporary directory");
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={kib}k,mode=0755"), "none"]).arg(dir.path());
+        mount.args(["-t", "tmpfs", "-o", options, "none"]).arg(dir.path());
         let done = mount.output().expect("mount(8) can be started");
         let said = String::from_utf8_lossy(&done.stderr);
         assert!(done.status.success(), "a disk that can be filled takes root and the right to mount: {said}");

@@ -1,11 +1,16 @@
 //! Refusals while the database is away: answered as what they are, kept on disk, in the audit once it is back.
 
+use authd::{
+    domain::audit::{Action, Actor, Event, EventOutcome, Spool, StoredEvent},
+    spool::FileSpool,
+};
 use serde_json::json;
-use shared::{admin::audit, error::ErrorCode};
+use shared::{admin::audit, error::ErrorCode, id::EventId};
 use std::{collections::BTreeSet, time::Duration};
 use tests::{
     client::PASSWORD,
     daemon::Daemon,
+    disk::SmallDisk,
     options::{Database, Options},
     postgres::Postgres,
     wait::{timed, until},
@@ -127,4 +132,36 @@ async fn a_flood_while_storage_is_away_is_counted_and_its_count_is_written() {
     let events = scene.until_recorded(2).await;
     let counts: Vec<Option<&str>> = events.iter().map(|event| event.detail["count"].as_str()).collect();
     assert_eq!(counts, [Some("29"), None]);
+}
+
+fn kept(number: u8) -> StoredEvent {
+    StoredEvent::from(&Event {
+        id: EventId::new(i64::from(number), [number; 10]),
+        at_ms: i64::from(number),
+        action: Action::LoginDenied,
+        outcome: EventOutcome::Denied,
+        reason: None,
+        actor: Actor::Anonymous,
+        target: None,
+        network: None,
+        device: None,
+        request_id: None,
+        detail: Vec::new(),
+    })
+}
+
+#[tokio::test]
+async fn a_disk_without_room_for_one_more_file_costs_no_refusal_that_was_kept() {
+    let disk = SmallDisk::of_few_files(3);
+    let spool = FileSpool::open(&disk.path().join("denials.spool"), 1 << 20).unwrap();
+    spool.keep(vec![kept(1)]).await.unwrap();
+    let other = disk.path().join("other");
+    std::fs::write(&other, "").unwrap();
+    assert!(spool.take().await.is_err(), "there is no room for a new file beside the one set aside");
+    spool.keep(vec![kept(2)]).await.unwrap();
+    std::fs::remove_file(other).unwrap();
+    assert_eq!(spool.take().await.unwrap(), [kept(1), kept(2)]);
+    spool.keep(vec![kept(3)]).await.unwrap();
+    spool.merged().await.unwrap();
+    assert_eq!((spool.depth(), spool.take().await.unwrap()), (1, vec![kept(3)]));
 }
