@@ -47,7 +47,7 @@ impl Auth {
     pub async fn logout(&self, caller: &Caller, proof: LogoutProof, scope: LogoutScope) -> Result<(), Refusal> {
         let holder = match &proof {
             LogoutProof::Access(token) => self.holder_of_access(token, scope).await?,
-            LogoutProof::Refresh(token) => self.holder_of_refresh(token).await?,
+            LogoutProof::Refresh(token) => self.holder_of_refresh(caller, token, scope).await?,
         };
         let Some(holder) = holder else {
             return if scope == LogoutScope::Current { Ok(()) } else { Err(Refusal::TokenInvalid) };
@@ -96,6 +96,13 @@ impl Auth {
     /// # Errors
     /// [`StoreError`]; what is left stays denied from memory.
     pub async fn retry_pending_ends(&self) -> Result<(), StoreError> {
+        for (handle, event) in self.revoked.sought() {
+            if let Some(session) = self.parts.sessions.find_by_handle(handle).await? {
+                let event = event.by(Actor::User(session.account.to_string()));
+                self.revoked.deny_until_durable(&session.id, PendingEnd { why: EndReason::Logout, event });
+            }
+            self.revoked.found(handle);
+        }
         for (session, PendingEnd { why, event }) in self.revoked.pending() {
             let filter = SessionFilter { id: Some(session.clone()), ..SessionFilter::default() };
             self.parts.sessions.revoke(filter, why, event).await?;
@@ -123,13 +130,34 @@ impl Auth {
         Ok(Some(Holder { session, account, is_live }))
     }
 
-    async fn holder_of_refresh(&self, token: &Secret) -> Result<Option<Holder>, Refusal> {
+    async fn holder_of_refresh(
+        &self,
+        caller: &Caller,
+        token: &Secret,
+        scope: LogoutScope,
+    ) -> Result<Option<Holder>, Refusal> {
         let Recognised::Issued(token) = recognise(self.parts.sealer.as_ref(), token.reveal()) else {
             return Ok(None);
         };
-        let Some(session) = self.parts.sessions.find_by_handle(token.handle()).await? else { return Ok(None) };
+        let handle = token.handle();
+        if scope == LogoutScope::Current {
+            // The token says only to storage whose it is: should that be away, it is asked again.
+            let event = self.event(caller, Action::SessionRevoked).because(EndReason::Logout.as_str());
+            self.revoked.seek(handle, event);
+        }
+        let found = self.parts.sessions.find_by_handle(handle).await?;
+        let Some(session) = found else {
+            self.revoked.found(handle);
+            return Ok(None);
+        };
+        if scope == LogoutScope::Current {
+            // From here on the end is kept by the session's id, and nothing that can fail lies in between.
+            let (session, account) = (session.id, session.account);
+            self.revoked.found(handle);
+            return Ok(Some(Holder { session, account, is_live: false }));
+        }
         let is_live =
-            session.state == SessionState::Live && self.parts.sessions.is_current(token.handle(), token.hash()).await?;
+            session.state == SessionState::Live && self.parts.sessions.is_current(handle, token.hash()).await?;
         Ok(Some(Holder { session: session.id, account: session.account, is_live }))
     }
 }

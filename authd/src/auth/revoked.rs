@@ -3,6 +3,7 @@
 use crate::domain::{
     audit::Event,
     session::{EndReason, Revocation},
+    token::Handle,
 };
 use shared::id::SessionId;
 use std::{
@@ -18,6 +19,7 @@ const MAX_PENDING: usize = 10_000;
 pub struct RevokedSet {
     state: RwLock<State>,
     pending: Mutex<HashMap<SessionId, PendingEnd>>,
+    sought: Mutex<HashMap<Handle, Event>>,
 }
 
 /// What a poll may forget.
@@ -95,6 +97,25 @@ impl RevokedSet {
     pub(super) fn pending(&self) -> Vec<(SessionId, PendingEnd)> {
         let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         pending.iter().map(|(session, end)| (session.clone(), end.clone())).collect()
+    }
+
+    /// The session of this handle is to end; which one that is, storage has not said yet.
+    pub(super) fn seek(&self, handle: Handle, event: Event) {
+        let mut sought = self.sought.lock().unwrap_or_else(PoisonError::into_inner);
+        if sought.len() < MAX_PENDING {
+            sought.insert(handle, event);
+        }
+    }
+
+    /// Storage has said which session has this handle, or that there is none.
+    pub(super) fn found(&self, handle: Handle) {
+        self.sought.lock().unwrap_or_else(PoisonError::into_inner).remove(&handle);
+    }
+
+    /// Handles whose sessions are to end, each with the event of it.
+    pub(super) fn sought(&self) -> Vec<(Handle, Event)> {
+        let sought = self.sought.lock().unwrap_or_else(PoisonError::into_inner);
+        sought.iter().map(|(handle, event)| (*handle, event.clone())).collect()
     }
 
     /// The end of `session` is durable now.

@@ -59,8 +59,8 @@ pub(super) const MATRIX: &[(Flow, Condition, Behaviour, &str)] = &[
         Change,
         DatabaseAway,
         Closed,
-        "Never confirmed before it is durable. This instance refuses a session that was to end at once, and ends it \
-         when the database is back.",
+        "Never confirmed before it is durable. A session that was to end is ended when the database is back; this \
+         instance refuses it at once where an access token told which one it is.",
     ),
     (
         Change,
