@@ -1,6 +1,7 @@
 //! Real PostgreSQL servers in temporary directories: one that tests share, and ones that a test may stop.
 
 use crate::{
+    disk::SmallDisk,
     process::{Running, children, halt, signal, until_gone, until_still},
     wait::until,
 };
@@ -79,7 +80,7 @@ impl Postgres {
         // Starting blocks for seconds; other tests have their own threads.
         SHARED.get_or_init(|| {
             sweep();
-            Self::start_blocking(Outlasts::Processes)
+            Self::start_blocking(Outlasts::Processes, None)
         })
     }
 
@@ -99,12 +100,22 @@ impl Postgres {
         Self::start_outlasting(Outlasts::Power).await
     }
 
-    async fn start_outlasting(outlasts: Outlasts) -> Self {
-        let start = move || Self::start_blocking(outlasts);
+    /// A server of the test's own whose tables are on this disk; its log of changes is not.
+    ///
+    /// # Panics
+    /// When PostgreSQL is missing, or the disk too small for an empty server.
+    pub async fn start_on(disk: &SmallDisk) -> Self {
+        let tables = disk.path().join("tables");
+        let start = move || Self::start_blocking(Outlasts::Processes, Some(&tables));
         tokio::task::spawn_blocking(start).await.expect("the start does not panic")
     }
 
-    fn start_blocking(outlasts: Outlasts) -> Self {
+    async fn start_outlasting(outlasts: Outlasts) -> Self {
+        let start = move || Self::start_blocking(outlasts, None);
+        tokio::task::spawn_blocking(start).await.expect("the start does not panic")
+    }
+
+    fn start_blocking(outlasts: Outlasts, tables: Option<&Path>) -> Self {
         let dir = tempfile::Builder::new().prefix(PREFIX).tempdir().expect("a temporary directory");
         std::fs::write(dir.path().join("owner"), std::process::id().to_string()).expect("our own directory");
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711)).expect("our own directory");
@@ -116,6 +127,9 @@ impl Postgres {
         }
         let initdb = ["--username=authd", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"];
         let made = unprivileged(&bin("initdb")).args(initdb).arg("-D").arg(&data).output().expect("initdb starts");
+        if let Some(tables) = tables {
+            move_tables(&data, tables);
+        }
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let port = free_port();
         let mut server = Self { dir, port, server: None, databases: AtomicU32::new(0), outlasts };
@@ -307,6 +321,15 @@ fn unprivileged(program: &Path) -> Command {
     }
     command.args(["--pdeathsig", "QUIT"]).arg(program).current_dir("/");
     command
+}
+
+/// Moves the tables of a server that does not run; where they were, a link is left.
+fn move_tables(data: &Path, to: &Path) {
+    let from = data.join("base");
+    let moved = as_root(Command::new("cp").arg("-a").arg(&from).arg(to));
+    assert!(moved, "the tables do not fit into {}", to.display());
+    std::fs::remove_dir_all(&from).expect("our own directory");
+    std::os::unix::fs::symlink(to, &from).expect("our own directory");
 }
 
 fn as_root(command: &mut Command) -> bool {

@@ -7,7 +7,7 @@ use crate::{
 use redis::{Client, FromRedisValue, aio::MultiplexedConnection};
 use rustix::process::Signal;
 use std::{
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -21,6 +21,8 @@ pub struct Redis {
     dir: TempDir,
     port: u16,
     password: Option<String>,
+    /// Further arguments of `redis-server`.
+    arguments: Vec<String>,
     server: Option<Server>,
 }
 
@@ -38,14 +40,31 @@ impl Redis {
     /// # Panics
     /// When Redis is missing.
     pub async fn start_with(password: Option<&str>) -> Self {
+        Self::start_as(password, &[]).await
+    }
+
+    /// One with further arguments for `redis-server`.
+    ///
+    /// # Panics
+    /// When Redis is missing.
+    pub async fn start_as(password: Option<&str>, arguments: &[&str]) -> Self {
         let password = password.map(str::to_owned);
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let start = move || {
             let dir = tempfile::Builder::new().prefix("authd-redis-").tempdir().expect("a temporary directory");
-            let mut server = Self { dir, port: free_port(), password, server: None };
+            let mut server = Self { dir, port: free_port(), password, arguments, server: None };
             server.start_again();
             server
         };
         tokio::task::spawn_blocking(start).await.expect("the start does not panic")
+    }
+
+    /// One that speaks TLS on its only port, with these further arguments.
+    ///
+    /// # Panics
+    /// When Redis is missing.
+    pub async fn start_tls(arguments: &[&str]) -> Self {
+        Self::start_as(None, &[&["--tls-port"][..], arguments].concat()).await
     }
 
     /// Starts it again on the same port, empty, after [`Self::kill`].
@@ -54,7 +73,14 @@ impl Redis {
     /// When it does not accept connections in time.
     pub fn start_again(&mut self) {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "redis-server", "--port", &self.port.to_string()]);
+        let port = self.port.to_string();
+        let arguments = match self.arguments.split_first() {
+            Some((first, rest)) if first == "--tls-port" => {
+                [vec!["--port".to_owned(), "0".to_owned(), first.clone(), port], rest.to_vec()].concat()
+            }
+            _ => [vec!["--port".to_owned(), port], self.arguments.clone()].concat(),
+        };
+        command.args(["--pdeathsig", "KILL", "redis-server"]).args(arguments);
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"]);
         if let Some(password) = &self.password {
             command.args(["--requirepass", password]);
@@ -70,6 +96,12 @@ impl Redis {
             assert!(Instant::now() < end, "redis-server does not answer (tests/run installs it):\n{}", log());
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
     /// Where it is.

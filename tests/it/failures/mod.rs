@@ -19,6 +19,7 @@ const WALKS: &[(Condition, &[&str])] = &[
         &[
             "a_read_only_server_is_not_writable",
             "a_full_disk_is_not_writable",
+            "a_file_that_another_program_has_locked_is_not_writable",
             "an_audit_log_that_takes_nothing_closes_changes",
         ],
     ),
@@ -29,7 +30,16 @@ const WALKS: &[(Condition, &[&str])] = &[
             "what_an_operator_changed_without_hearing_of_it_is_done_with_its_event_or_not_at_all",
         ],
     ),
-    (Condition::RedisAway, &["a_killed_redis_is_away", "a_halted_redis_is_away"]),
+    (
+        Condition::RedisAway,
+        &[
+            "a_killed_redis_is_away",
+            "a_halted_redis_is_away",
+            "a_slow_redis_is_away",
+            "a_redis_that_answers_nonsense_is_away",
+            "a_redis_that_forgets_everything_is_hardly_noticed",
+        ],
+    ),
     (Condition::HashQueueFull, &["a_full_password_queue_sheds_logins_and_nothing_else"]),
     (Condition::ClockStepped, &["a_clock_that_jumps_erases_nothing_and_breaks_nothing"]),
     (Condition::ReadOnly, &["in_read_only_nothing_changes_and_reading_goes_on"]),

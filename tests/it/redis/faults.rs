@@ -109,7 +109,7 @@ async fn failures_while_redis_was_away_count_on_every_instance_when_it_is_back()
 }
 
 /// A server that answers everything with `text`.
-async fn answering(text: &'static [u8]) -> String {
+pub(crate) async fn answering(text: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

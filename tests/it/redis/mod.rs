@@ -1,8 +1,9 @@
 //! Limits that instances share through Redis, and what is left of them when Redis is away; circuit breakers.
 
 mod breaker;
-mod faults;
+pub(crate) mod faults;
 mod script;
+mod servers;
 mod share;
 mod tuned;
 
