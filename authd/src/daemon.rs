@@ -181,6 +181,7 @@ impl Daemon {
             clock: parts.clock.clone(),
             random: parts.random.clone(),
             tally: self.requests.clone(),
+            around: |work| Box::pin(in_one_request(work)),
         });
         router.layer(axum::middleware::from_fn(|request: axum::extract::Request, next: axum::middleware::Next| {
             in_one_request(next.run(request))

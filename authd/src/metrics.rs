@@ -53,6 +53,11 @@ metrics! {
         "Refreshes: rotated, retried after a lost reply, replayed (the session was ended), or not answered with tokens.";
     LIMITS: Counter "authd_limit_decisions_total" ["policy", "outcome"],
         "Decisions of limits; overloaded: everything was held by checks under way.";
+    LIMITS_SHARED: Gauge "authd_limits_shared" [],
+        "Whether limits are shared through Redis now; 0 as well where none is configured.";
+    ALARM: Gauge "authd_alarm" ["policy"], "Whether the alarm of this policy goes on: login.global is attack mode.";
+    BREAKER_OPEN: Gauge "authd_breaker_open" ["breaker"],
+        "Whether calls of a dependency are refused at once, or are let through one by one to see whether it is back.";
     DENIALS: Counter "authd_denials_total" ["fate"],
         "Refusals that can come in floods: written as an event, counted into one a minute, or spooled while storage is away.";
     SPOOL: Gauge "authd_spool_events" [], "Refusals that wait on disk until storage is back.";

@@ -1,6 +1,6 @@
 //! Bans and allowances: what operators do with them, and what every instance does with both.
 
-use crate::auth::{Auth, Caller, Operator, OperatorRefusal, Refusal, denial::BAN};
+use crate::auth::{Auth, Caller, Operator, OperatorRefusal, Refusal, denial::BAN, operator::bounded_life};
 use crate::domain::{
     address_rule::{
         Added, AddressRule, MAX_RULES, NewRule, RuleBook, Ruling, VERSION_SETTING, folded, loopback, overlap,
@@ -114,7 +114,7 @@ impl Auth {
         if wish.ruling == Ruling::Ban && wish.guard == BanGuard::Kept {
             self.check_ban(network)?;
         }
-        let (now_ms, life_ms) = (self.now_ms(), wish.life.map(Span::as_millis));
+        let (now_ms, life_ms) = (self.now_ms(), bounded_life(wish.life)?);
         let rule = AddressRule {
             network,
             ruling: wish.ruling,

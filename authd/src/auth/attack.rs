@@ -3,10 +3,10 @@
 //! Every instance watches what it sees itself, also where they share limits; its share of the threshold is that of its
 //! budgets. What it tightens it tightens for the requests that it answers.
 
-use crate::auth::{Auth, Caller, Refusal, Tokens};
+use crate::auth::{Auth, Caller, Refusal, Tokens, tally};
 use crate::domain::{
     attack::{AttackRule, AttackWatch, Flood, Shift, Tried},
-    audit::{Action, Event},
+    audit::{Action, Event, StoredEvent},
     ladder::Outcome,
     limit::{LimitKey, PolicyName, PolicyValue, Reservation, Reserved},
     rotation::Shadow,
@@ -70,6 +70,7 @@ impl Auth {
     pub(super) async fn watch_registration(&self) {
         let everybody = LimitKey::id("all");
         let admission = self.parts.limiter.take(PolicyName::RegisterGlobal, &everybody).await;
+        self.tally.decided(PolicyName::RegisterGlobal, tally::admission(&admission));
         if let crate::domain::limit::Admission::Denied { .. } = admission {
             let shift = self.alarms.lock().registrations.exceeded(self.now_ms());
             self.follow(PolicyName::RegisterGlobal, shift).await;
@@ -125,7 +126,8 @@ impl Auth {
         if events.is_empty() {
             return Ok(());
         }
-        let written = self.parts.audit.append(events.clone()).await;
+        // By id: those of a try whose outcome is unknown may be there already.
+        let written = self.parts.audit.merge(events.iter().map(StoredEvent::from).collect()).await;
         if written.is_err() {
             self.alarms.lock().unwritten.splice(0..0, events);
         }
@@ -175,7 +177,9 @@ impl Auth {
         ];
         let mut places = Vec::with_capacity(buckets.len());
         for (policy, key) in buckets {
-            let refusal = match self.parts.limiter.reserve(policy, key.clone(), self.settings().wait_ms).await {
+            let reserved = self.parts.limiter.reserve(policy, key.clone(), self.settings().wait_ms).await;
+            self.tally.decided(policy, tally::reservation(&reserved));
+            let refusal = match reserved {
                 Reserved::Place(place) => {
                     places.push(place);
                     continue;

@@ -130,7 +130,8 @@ impl Auth {
             return Ok(());
         }
         let written = kept.iter().map(|event| event.id.clone()).collect::<Vec<_>>();
-        self.parts.audit.append(kept).await?;
+        // By id: those of a try whose outcome is unknown may be there already.
+        self.parts.audit.merge(kept.iter().map(StoredEvent::from).collect()).await?;
         self.breaker_events.lock().unwritten.retain(|event| !written.contains(&event.id));
         Ok(())
     }

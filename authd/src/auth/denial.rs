@@ -22,9 +22,18 @@ const WINDOW_MS: i64 = 60_000;
 /// Kinds kept apart at once, about 500 bytes each; beyond it they are told apart by action and reason only.
 const MAX_KINDS: usize = 10_000;
 
+/// While it is full it is looked through for room so often, in milliseconds: a flood must not pay for it each time.
+const SWEEP_MS: i64 = 1_000;
+
 /// Counts refusals by kind.
 #[derive(Debug, Default)]
-pub(super) struct Denials(Mutex<HashMap<String, Window>>);
+pub(super) struct Denials(Mutex<Kinds>);
+
+#[derive(Debug, Default)]
+struct Kinds {
+    windows: HashMap<String, Window>,
+    swept_ms: Option<i64>,
+}
 
 #[derive(Debug)]
 struct Window {
@@ -105,8 +114,20 @@ impl Due {
     }
 }
 
+impl Kinds {
+    /// Whether one more kind can be kept apart.
+    fn has_room(&mut self, now_ms: i64) -> bool {
+        let is_due = self.swept_ms.is_none_or(|at_ms| now_ms.abs_diff(at_ms) >= SWEEP_MS.unsigned_abs());
+        if self.windows.len() >= MAX_KINDS && is_due {
+            self.swept_ms = Some(now_ms);
+            self.windows.retain(|_, window| window.counted.is_some() || window.is_open(now_ms));
+        }
+        self.windows.len() < MAX_KINDS
+    }
+}
+
 impl Denials {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Window>> {
+    fn lock(&self) -> MutexGuard<'_, Kinds> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -114,12 +135,10 @@ impl Denials {
     fn admit(&self, event: Event) -> Option<Due> {
         let (mut kinds, now_ms) = (self.lock(), event.at_ms);
         let mut kind = kind_of(&event);
-        if kinds.len() >= MAX_KINDS && !kinds.contains_key(&kind) {
-            kinds.retain(|_, window| window.counted.is_some() || window.is_open(now_ms));
-            if kinds.len() >= MAX_KINDS {
-                kind = coarse_kind_of(&event);
-            }
+        if !kinds.windows.contains_key(&kind) && !kinds.has_room(now_ms) {
+            kind = coarse_kind_of(&event);
         }
+        let kinds = &mut kinds.windows;
         match kinds.get_mut(&kind) {
             Some(window) if window.is_open(now_ms) => {
                 window.count(Counted { last: event, count: 1 });
@@ -139,7 +158,7 @@ impl Denials {
     /// Counted refusals that are due; their windows are forgotten.
     fn take(&self, which: Flush, now_ms: i64) -> Vec<Due> {
         let mut due = Vec::new();
-        self.lock().retain(|kind, window| {
+        self.lock().windows.retain(|kind, window| {
             if which == Flush::Closed && window.is_open(now_ms) {
                 return true;
             }
@@ -154,7 +173,7 @@ impl Denials {
     /// What there is no room for even beside the log: the first of a kind is counted with the others of its minute.
     fn count(&self, due: Due, now_ms: i64) {
         let mut kinds = self.lock();
-        let window = kinds.entry(due.kind).or_insert(Window { since_ms: now_ms, counted: None });
+        let window = kinds.windows.entry(due.kind).or_insert(Window { since_ms: now_ms, counted: None });
         window.since_ms = now_ms;
         if let Some(counted) = due.counted {
             window.count(counted);
@@ -167,7 +186,7 @@ impl Denials {
     /// What could not be written: counts come back, and the next refusal of the kind is written again.
     fn give_back(&self, due: Due) {
         let mut kinds = self.lock();
-        let window = kinds.entry(due.kind).or_insert(Window { since_ms: i64::MIN, counted: None });
+        let window = kinds.windows.entry(due.kind).or_insert(Window { since_ms: i64::MIN, counted: None });
         window.since_ms = i64::MIN;
         if let Some(counted) = due.counted {
             window.count(counted);

@@ -9,11 +9,18 @@ use crate::domain::{
     tally::LimitOutcome,
 };
 use shared::id::UserId;
-use std::{collections::HashMap, sync::PoisonError};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::PoisonError,
+};
 
 /// What somebody is told whose lane is off: nobody knows when it opens. The longest wait of the ladder, so that both
 /// look alike.
 const OFF_RETRY_MS: i64 = 900_000;
+
+/// How long shared counts are asked about the accounts of one list, in milliseconds; what this instance remembers has
+/// to do for the rest.
+const ASKING_MS: i64 = 500;
 
 /// Accounts that were opened of late, and when: what this instance has followed already.
 pub(super) type SeenOpenings = HashMap<UserId, i64>;
@@ -65,8 +72,17 @@ impl Auth {
     pub async fn locked(&self, accounts: &[UserId]) -> Result<Vec<LockedLanes>, OperatorRefusal> {
         let (counts, limit) = (self.parts.hard.counts(accounts).await?, self.hard_limit());
         let mut locked = Vec::with_capacity(accounts.len());
+        let until_ms = self.parts.clock.monotonic_ms().saturating_add(ASKING_MS);
+        let policy = PolicyName::LoginAccount;
+        let remembered: HashSet<LimitKey> = self.limited(policy).into_iter().map(|limited| limited.key).collect();
         for (id, count) in accounts.iter().zip(counts) {
-            let waits = self.parts.limiter.wait_ms(PolicyName::LoginAccount, &LimitKey::id(id.as_str())).await > 0;
+            let key = LimitKey::id(id.as_str());
+            // A shared count that is slow is asked about the first of a long list alone.
+            let waits = if self.parts.clock.monotonic_ms() < until_ms {
+                self.parts.limiter.wait_ms(policy, &key).await > 0
+            } else {
+                remembered.contains(&key)
+            };
             let unknown = waits || limit.is_off(count, Lane::Unknown);
             locked.push(LockedLanes { unknown, known: limit.is_off(count, Lane::Known) });
         }

@@ -1,6 +1,6 @@
 //! Live limits: configured values, the operator's values above them, and what every instance does with both.
 
-use crate::auth::{Auth, Operator, OperatorRefusal, evaluate::is_unknown_bucket};
+use crate::auth::{Auth, Operator, OperatorRefusal, evaluate::is_unknown_bucket, operator::bounded_life};
 use crate::domain::{
     attack::AttackRule,
     audit::Action,
@@ -258,6 +258,7 @@ impl Auth {
         let set = self.limits();
         let current = set.get(name).ok_or(OperatorRefusal::NotFound)?;
         let value = changed(current, &change)?;
+        let life_ms = bounded_life(change.life)?;
         let text = write(&value, change.shadow.unwrap_or(Shadow::Enforced));
         let event = self.operator_event(operator, Action::LimitChanged).about("limit", name.as_str());
         let before = write(&current.value, current.shadow);
@@ -266,7 +267,7 @@ impl Auth {
             return Ok(());
         }
         let put = |name, life_ms| NewSetting { name, value: text.clone(), changed_by: operator.name(), life_ms };
-        let (put, removed) = match change.life.map(Span::as_millis) {
+        let (put, removed) = match life_ms {
             Some(life_ms) => (put(passing(name), Some(life_ms)), Vec::new()),
             None => (put(lasting(name), None), vec![passing(name)]),
         };
@@ -310,18 +311,22 @@ impl Auth {
             (_, None) => LimitKey::id(key),
         };
         let event = self.operator_event(operator, Action::LimitReset).about("limit", name.as_str());
-        if operator.is_dry_run() {
-            return Ok(self.parts.limiter.wait_ms(name, &key).await > 0);
+        let event = event.with("key", key.as_str());
+        // Known devices of an address or network have a budget of their own.
+        let has_known = matches!(name, PolicyName::LoginIp | PolicyName::LoginNet) && !key.is_of_known_devices();
+        let known = has_known.then(|| key.clone().of_known_devices());
+        let keys: Vec<LimitKey> = std::iter::once(key).chain(known).collect();
+        if !operator.is_dry_run() {
+            self.parts.audit.append(vec![event]).await?;
         }
-        self.parts.audit.append(vec![event.with("key", key.as_str())]).await?;
-        // An address is all that comes from it.
-        let of_known = matches!(name, PolicyName::LoginIp | PolicyName::LoginNet) && !key.is_of_known_devices();
-        let known = of_known.then(|| key.clone().of_known_devices());
-        let mut was_known = self.parts.limiter.forget(name, &key).await;
-        if let Some(key) = known {
-            was_known |= self.parts.limiter.forget(name, &key).await;
+        let mut was_held = false;
+        for key in &keys {
+            was_held |= match operator.is_dry_run() {
+                true => self.parts.limiter.wait_ms(name, key).await > 0,
+                false => self.parts.limiter.forget(name, key).await,
+            };
         }
-        Ok(was_known)
+        Ok(was_held)
     }
 }
 

@@ -1,9 +1,10 @@
 //! Who is at a limit now, and who was refused most: what this instance remembers of the last minutes.
 
-use crate::auth::{Auth, Operator};
+use crate::auth::{Auth, Operator, tally};
 use crate::domain::{
     limit::{Admission, LimitKey, PolicyName},
     refusals::{Effect, Limited, Sum},
+    tally::LimitOutcome,
 };
 
 impl Auth {
@@ -30,7 +31,9 @@ impl Auth {
     /// # Errors
     /// Milliseconds to wait.
     pub async fn admit_operator(&self, operator: &Operator) -> Result<(), i64> {
-        match self.parts.limiter.take(PolicyName::AdminUid, &LimitKey::id(&operator.name())).await {
+        let admission = self.parts.limiter.take(PolicyName::AdminUid, &LimitKey::id(&operator.name())).await;
+        self.tally.decided(PolicyName::AdminUid, tally::admission(&admission));
+        match admission {
             Admission::Allowed => Ok(()),
             Admission::Denied { retry_after_ms } => Err(retry_after_ms),
         }
@@ -39,6 +42,7 @@ impl Auth {
     /// Remembers a session that rotates too often: it is counted in its row, not by the limiter.
     pub(super) fn note_session_limit(&self, session: &str, wait_ms: i64) {
         let (key, policy) = (LimitKey::id(session), PolicyName::RefreshSession);
+        self.tally.decided(policy, LimitOutcome::Denied);
         self.parts.limiter.refusals().note(policy, &key, Effect::Refused, wait_ms, self.now_ms());
     }
 }

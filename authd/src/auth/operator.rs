@@ -7,7 +7,24 @@ use crate::domain::{
     session::{EndReason, Session, SessionFilter, SessionState},
     store_error::StoreError,
 };
-use shared::id::SessionId;
+use shared::{id::SessionId, time::Span};
+use std::time::Duration;
+
+/// The longest time for which something can be ordered that may also be ordered without an end.
+const LONGEST: Duration = Duration::from_secs(3_650 * 86_400);
+
+/// How long something is to last, in milliseconds.
+///
+/// # Errors
+/// [`OperatorRefusal::Invalid`] for no time at all, and for one whose end no calendar has.
+pub(super) fn bounded_life(life: Option<Span>) -> Result<Option<i64>, OperatorRefusal> {
+    match life {
+        Some(life) if life.0.is_zero() || life.0 > LONGEST => Err(OperatorRefusal::Invalid(
+            "a time lasts from a moment to 3650 days; without one there is no end".to_owned(),
+        )),
+        life => Ok(life.map(Span::as_millis)),
+    }
+}
 
 /// Somebody on the admin socket, as the kernel describes them.
 #[derive(Debug, Clone, PartialEq, Eq)]

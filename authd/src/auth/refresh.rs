@@ -8,7 +8,7 @@ use crate::domain::{
     rotation::{Decision, Keying, Sealed, Successor},
     secret::Secret,
     session::{Rotate, Rotated, Transport, Unseal},
-    tally::RefreshOutcome,
+    tally::{LimitOutcome, RefreshOutcome},
     token::{Recognised, RefreshToken, recognise},
 };
 use std::sync::Arc;
@@ -103,7 +103,10 @@ impl Auth {
         self.remember_ended(&rotated.ended);
         let event = event.about("session", rotated.session.id.as_str());
         match &rotated.decision {
-            Decision::Rotate { .. } => self.answer(&rotated, successor.text()),
+            Decision::Rotate { .. } => {
+                self.tally.decided(PolicyName::RefreshSession, LimitOutcome::Allowed);
+                self.answer(&rotated, successor.text())
+            }
             Decision::Retry { .. } => {
                 let opened = rotated.sealed.as_ref().and_then(|sealed| seal.open(sealed));
                 let opened = opened.ok_or(Refusal::Internal("a seal that opened does not open"))?;

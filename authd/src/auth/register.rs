@@ -43,9 +43,10 @@ impl Auth {
         let email = Email::parse(&registration.email)?;
         let username = registration.username.as_deref().map(Username::parse).transpose()?;
         self.judge(&registration.password, &email, username.as_ref()).await?;
+        // First: an outage must not use up what an address may register afterwards.
+        self.expect_storage().await?;
         self.admit_registration(caller, &event).await?;
 
-        self.expect_storage().await?;
         let tag = registration.key.as_ref().map(|key| self.registration_tag(&email, key));
         let password = registration.password;
         let id = UserId::new(self.now_ms(), self.id_entropy());

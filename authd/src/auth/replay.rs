@@ -84,7 +84,7 @@ impl Auth {
         }
         self.note_audit_read(operator, "replay").await?;
         let until_ms = self.now_ms();
-        let since_ms = until_ms.saturating_sub(back.as_millis());
+        let since_ms = until_ms.saturating_sub(back.as_millis()).max(0);
         let mut reading = Reading { since_ms, ..Reading::default() };
         for action in ["login", Action::LimitExceeded.as_str()] {
             self.read_attempts(&mut reading, name, action, until_ms).await?;

@@ -3,7 +3,10 @@
 use crate::{
     daemon::{Daemon, control::Running},
     domain::{
+        breaker::BreakerState,
+        circuit::CircuitReport,
         key::KeyState,
+        limit::{PolicyName, Sharing},
         tally::{Kind as _, StorageWork},
     },
     metrics::{self, Page},
@@ -41,6 +44,14 @@ fn counted(page: &mut Page, daemon: &Daemon) {
         counts.all().map(move |(outcome, count)| (vec![policy.as_str(), outcome.name()], count))
     });
     page.series(&metrics::LIMITS, decisions);
+    page.number(&metrics::LIMITS_SHARED, u64::from(auth.parts.limiter.sharing() == Sharing::On));
+    let alarms = auth.alarms();
+    let goes_on = |policy| u64::from(alarms.iter().any(|alarm| alarm.policy == policy));
+    let policies = [PolicyName::LoginGlobal, PolicyName::RegisterGlobal];
+    page.series(&metrics::ALARM, policies.map(|policy| (vec![policy.as_str()], goes_on(policy))));
+    let breakers = auth.breakers();
+    let is_open = |breaker: &CircuitReport| u64::from(breaker.state != BreakerState::Closed);
+    page.series(&metrics::BREAKER_OPEN, breakers.iter().map(|breaker| (vec![breaker.name], is_open(breaker))));
     page.counts(&metrics::DENIALS, &tally.denials);
     page.number(&metrics::SPOOL, auth.parts.spool.depth());
     let load = auth.parts.hasher.load();

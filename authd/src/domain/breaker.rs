@@ -231,7 +231,7 @@ impl Breaker {
         }
     }
 
-    /// An operator takes it over. Closed by hand is closed and automatic again: what fails may open it anew.
+    /// An operator takes it over or gives it back to itself; unless it is held open it is closed then.
     pub fn hold(&mut self, held: Held, now_ms: i64) {
         self.held = held;
         match held {

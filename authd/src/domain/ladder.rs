@@ -3,6 +3,16 @@
 //! Only completed failures climb it. Attempts that are still being verified hold a place, so that parallel guesses
 //! cannot exceed the budget; they are neither failures nor locks.
 
+/// A last failure further ahead than this, in milliseconds, was noted by a clock that has gone back since.
+pub const WENT_BACK_MS: i64 = 60_000;
+
+/// How long ago something was. Nobody waits for the time that a clock went back by: what lies far ahead is long over.
+#[must_use]
+pub fn since_ms(at_ms: i64, now_ms: i64) -> i64 {
+    let age_ms = now_ms.saturating_sub(at_ms);
+    if age_ms < -WENT_BACK_MS { i64::MAX } else { age_ms.max(0) }
+}
+
 /// The ladder's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ladder {
@@ -71,9 +81,7 @@ impl Ladder {
     #[must_use]
     pub fn ask(self, rung: Rung, now_ms: i64) -> Step {
         let rung = self.current(rung, now_ms);
-        // A clock that went back must not stretch a wait beyond its length.
-        let waited_ms = now_ms.saturating_sub(rung.last_failure_ms).max(0);
-        let left_ms = self.delay_ms(rung.failures).saturating_sub(waited_ms);
+        let left_ms = self.delay_ms(rung.failures).saturating_sub(since_ms(rung.last_failure_ms, now_ms));
         if left_ms > 0 && rung.failures >= self.burst {
             return Step::Deny { retry_after_ms: left_ms };
         }
@@ -130,6 +138,15 @@ mod tests {
         assert!(matches!(LADDER.ask(locked, 86_402_000), Step::Reserve(Rung { failures: 0, .. })));
         let fresh = LADDER.settle(Rung { pending: 1, ..locked }, Outcome::Succeeded, 2_000);
         assert_eq!(fresh.failures, 0);
+    }
+
+    #[test]
+    fn a_clock_that_went_back_makes_no_wait_longer_and_forgets_no_failure() {
+        let locked = Rung { failures: 6, last_failure_ms: 7_200_000, pending: 0 };
+        assert_eq!(LADDER.ask(locked, 7_199_000), Step::Deny { retry_after_ms: 2_000 });
+        assert_eq!(LADDER.ask(locked, 0), Step::Reserve(Rung { pending: 1, ..locked }));
+        let failed = LADDER.settle(Rung { pending: 1, ..locked }, Outcome::Failed, 0);
+        assert_eq!(LADDER.ask(failed, 0), Step::Deny { retry_after_ms: 4_000 });
     }
 
     proptest! {

@@ -117,7 +117,7 @@ pub enum PolicyValue {
 }
 
 impl PolicyValue {
-    /// `rate`, `ladder`, `count`, `spread` or `share`.
+    /// `rate`, `ladder`, `count` (also of two lanes), `spread` or `share`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {

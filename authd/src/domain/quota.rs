@@ -5,6 +5,10 @@
 
 use shared::rate::Rate;
 
+/// A TAT that lies further beyond the tolerance than this, in microseconds, was made by a clock that has gone back
+/// since. Less of it is what requests that run at once leave.
+pub const WENT_BACK_US: i64 = 60_000_000;
+
 /// `burst` at once, then one every `emission_us`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
@@ -47,8 +51,10 @@ impl Quota {
     /// Asks for one unit at `now_us`; `tat_us` is the stored state, 0 for a new key.
     #[must_use]
     pub fn ask(self, tat_us: i64, now_us: i64) -> Verdict {
-        // A TAT further ahead than any admission can put it means that the clock went back: start afresh from full.
-        let tat_us = tat_us.min(now_us.saturating_add(self.tolerance_us()));
+        let most_us = now_us.saturating_add(self.tolerance_us());
+        // Nobody waits for the time that a clock went back by: the bucket starts afresh.
+        let is_from_later = tat_us.saturating_sub(most_us) > WENT_BACK_US;
+        let tat_us = if is_from_later { now_us } else { tat_us.min(most_us) };
         let next_us = tat_us.max(now_us).saturating_add(self.emission_us);
         let ahead_us = next_us.saturating_sub(now_us).saturating_sub(self.tolerance_us());
         if ahead_us <= 0 {
@@ -82,6 +88,20 @@ mod tests {
         assert_eq!(quota.ask(tat_us, 5_000_000), Verdict::Deny { retry_after_ms: 2_000 });
         assert!(matches!(quota.ask(tat_us, 7_000_000), Verdict::Allow { .. }));
         assert!(matches!(quota.ask(tat_us, 6_999_999), Verdict::Deny { .. }));
+    }
+
+    #[test]
+    fn a_clock_that_went_back_keeps_nobody_waiting_for_it() {
+        let quota = Quota::new("3/h".parse().unwrap(), 3).unwrap();
+        let (hour_us, now_us) = (3_600_000_000, 1_700_000_000_000_000);
+        let used_us = now_us + 2 * hour_us;
+        for back_us in [0, 1_000, 30_000_000] {
+            let full_us = used_us + quota.tolerance_us();
+            assert!(matches!(quota.ask(full_us, used_us - back_us), Verdict::Deny { .. }), "{back_us}: no burst anew");
+        }
+        assert!(
+            matches!(quota.ask(used_us, now_us), Verdict::Allow { tat_us } if tat_us == now_us + quota.emission_us)
+        );
     }
 
     proptest! {

@@ -2,6 +2,8 @@
 //!
 //! Only completed failures count; checks that are under way hold a place, so that many at once exceed nothing.
 
+use crate::domain::ladder::{WENT_BACK_MS, since_ms};
+
 /// The settings of a spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spread {
@@ -64,13 +66,15 @@ impl Spread {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    /// Milliseconds until the lock ends. A clock that went back makes none longer than it was.
+    /// Milliseconds until the lock ends. Nobody waits for the time that a clock went back by.
     fn locked_ms(self, known: &Failures, now_ms: i64) -> i64 {
-        known.locked_until_ms.saturating_sub(now_ms).clamp(0, self.lock_ms)
+        let left_ms = known.locked_until_ms.saturating_sub(now_ms);
+        let is_from_later = left_ms.saturating_sub(self.lock_ms) > WENT_BACK_MS;
+        if is_from_later { 0 } else { left_ms.clamp(0, self.lock_ms) }
     }
 
     fn counts(self, at_ms: i64, now_ms: i64) -> bool {
-        now_ms.saturating_sub(at_ms) < self.window_ms
+        since_ms(at_ms, now_ms) < self.window_ms
     }
 }
 
@@ -94,7 +98,8 @@ mod tests {
         assert_eq!(RULE.ask(&known, 0, 10), SpreadStep::Deny { retry_after_ms: 900 });
         assert_eq!(RULE.ask(&known, 0, 909), SpreadStep::Deny { retry_after_ms: 1 });
         assert_eq!(RULE.ask(&known, 0, 910), SpreadStep::Hold);
-        assert_eq!(RULE.ask(&known, 0, -90_000), SpreadStep::Deny { retry_after_ms: 900 }, "never longer");
+        assert_eq!(RULE.ask(&known, 0, -9_000), SpreadStep::Deny { retry_after_ms: 900 }, "never longer");
+        assert_eq!(RULE.ask(&known, 0, -90_000), SpreadStep::Hold, "nor for as long as a clock went back");
     }
 
     #[test]

@@ -102,7 +102,7 @@ pub(super) async fn login(
     body.check_device_token()?;
     let caller = client.labelled(body.device_label.as_deref());
     let (auth, begun_ms) = (state.auth.clone(), state.clock.monotonic_ms());
-    let tokens = to_the_end(|client| async move {
+    let tokens = to_the_end(state.around, |client| async move {
         let password = Password::new(&body.password).given_by(client);
         let device = body.device_token.map(Secret::new);
         auth.login(&caller, Attempt { name, password, device }).await

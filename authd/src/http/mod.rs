@@ -42,7 +42,7 @@ mod tokens;
 mod user;
 mod verify;
 
-pub use state::{HttpOptions, HttpParts, LiveOptions, Part, PartState, ReadyCheck};
+pub use state::{Around, HttpOptions, HttpParts, LiveOptions, Part, PartState, ReadyCheck, Work};
 pub use tally::RequestTally;
 
 use axum::{Router, middleware};

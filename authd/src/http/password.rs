@@ -38,7 +38,7 @@ pub(super) async fn change_password(
     Body(body): Body<ChangePasswordBody>,
 ) -> Result<StatusCode, ApiError> {
     let caller = client.caller();
-    let changed = to_the_end(|client| async move {
+    let changed = to_the_end(state.around, |client| async move {
         let current = Password::new(&body.current_password).given_by(client.clone());
         let new = Password::new(&body.new_password).given_by(client);
         state.auth.change_password(&caller, &bearer, current, new).await
@@ -72,7 +72,7 @@ pub(super) async fn reset_password(
     Body(body): Body<ResetPasswordBody>,
 ) -> Result<StatusCode, ApiError> {
     let caller = client.caller();
-    let reset = to_the_end(|client| async move {
+    let reset = to_the_end(state.around, |client| async move {
         let new = Password::new(&body.new_password).given_by(client);
         state.auth.redeem_reset(&caller, &Secret::new(body.reset_token), new).await
     });

@@ -53,7 +53,7 @@ pub(super) async fn register(
     Body(body): Body<RegisterBody>,
 ) -> Result<(StatusCode, Json<TokensBody>), ApiError> {
     let caller = client.caller();
-    let tokens = to_the_end(|client| async move {
+    let tokens = to_the_end(state.around, |client| async move {
         let password = Password::new(&body.password).given_by(client);
         state.auth.register(&caller, Registration { email: body.email, username: body.username, password, key }).await
     });

@@ -8,6 +8,7 @@ use crate::{
 use ipnet::IpNet;
 use std::{
     net::IpAddr,
+    pin::Pin,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -29,6 +30,13 @@ impl std::ops::Deref for HttpState {
     }
 }
 
+/// Work that outlives its client, as it is handed on.
+pub type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Puts something around work that runs in a task of its own, as the layers of the router are around the rest of its
+/// request.
+pub type Around = fn(Work) -> Work;
+
 /// What the router is built with.
 pub struct HttpParts {
     /// The use cases.
@@ -43,6 +51,8 @@ pub struct HttpParts {
     pub random: Arc<dyn Random>,
     /// Counts requests.
     pub tally: Arc<RequestTally>,
+    /// Around work that outlives its client.
+    pub around: Around,
 }
 
 /// Options of the public API.

@@ -108,6 +108,7 @@ pub(super) fn state() -> HttpParts {
         clock: Arc::new(Down),
         random: Arc::new(OsRandom),
         tally: Arc::default(),
+        around: |work| work,
     }
 }
 

@@ -88,7 +88,7 @@ pub(super) async fn delete_user(
     Body(body): Body<DeleteUserBody>,
 ) -> Result<StatusCode, ApiError> {
     let caller = client.caller();
-    let deleted = to_the_end(|client| async move {
+    let deleted = to_the_end(state.around, |client| async move {
         let password = Password::new(&body.password).given_by(client);
         state.auth.delete_account(&caller, &bearer, password).await
     });

@@ -105,7 +105,7 @@ impl HardStore for Hard {
         on_read!(self.db, |tx| {
             let clock = tx.clock();
             let rows: Vec<(String, i64)> = on_db!(tx, all ["SELECT throttle.bucket, throttle.opened_ms FROM throttle
-                WHERE throttle.opened_ms > " NOW " - $2"](clock, LATELY_MS))?;
+                WHERE throttle.opened_ms > (SELECT " NOW ") - $2"](clock, LATELY_MS))?;
             rows.into_iter().map(|(id, at_ms)| Ok((user_id(&id)?, at_ms))).collect()
         })
     }

@@ -186,9 +186,9 @@ macro_rules! arrival {
     ($least:literal, $greatest:literal) => {
         concat!(
             $greatest,
-            "(",
+            "(CASE WHEN session.rate_tat_us - call.now_ms * 1000 - call.tolerance_us > 60000000 THEN 0 ELSE ",
             $least,
-            "(session.rate_tat_us, call.now_ms * 1000 + call.tolerance_us),
+            "(session.rate_tat_us, call.now_ms * 1000 + call.tolerance_us) END,
                 call.now_ms * 1000) + call.emission_us"
         )
     };

@@ -7,6 +7,9 @@ use crate::{
 
 /// Erases at most `batch` of each kind and returns how many went. A seal outlives its grace by as much as an outage may
 /// add to it (R5). Rows that somebody holds are left for the next time, so this never waits.
+///
+/// The time is read once a statement, in a query of its own: PostgreSQL uses no index for what it computes for every
+/// row.
 pub(super) async fn sweep(tx: &mut Tx<'_>, grace_ms: i64, keyed_grace_ms: i64, batch: u32) -> Stored<u64> {
     let clock = tx.clock();
     let batch = i64::from(batch);
@@ -14,29 +17,31 @@ pub(super) async fn sweep(tx: &mut Tx<'_>, grace_ms: i64, keyed_grace_ms: i64, b
     let keyed_ms = keyed_grace_ms.max(grace_ms).saturating_add(MAX_EXTENSION_MS);
     let plain = on_db!(tx, execute ["UPDATE session SET sealed = NULL, sealed_keying = NULL WHERE session.id IN (
         SELECT session.id FROM session WHERE session.sealed IS NOT NULL AND session.sealed_keying = 'plain'
-        AND session.rotated_ms < " NOW " - $2 ORDER BY session.rotated_ms LIMIT $3" SKIP_LOCKED ")"](
+        AND session.rotated_ms < (SELECT " NOW ") - $2 ORDER BY session.rotated_ms LIMIT $3" SKIP_LOCKED ")"](
         clock, plain_ms, batch,
     ))?;
     let keyed = on_db!(tx, execute ["UPDATE session SET sealed = NULL, sealed_keying = NULL WHERE session.id IN (
         SELECT session.id FROM session WHERE session.sealed IS NOT NULL AND session.sealed_keying = 'keyed'
-        AND session.rotated_ms < " NOW " - $2 ORDER BY session.rotated_ms LIMIT $3" SKIP_LOCKED ")"](
+        AND session.rotated_ms < (SELECT " NOW ") - $2 ORDER BY session.rotated_ms LIMIT $3" SKIP_LOCKED ")"](
         clock, keyed_ms, batch,
     ))?;
     let revocations = on_db!(tx, execute ["DELETE FROM revocation WHERE revocation.seq IN (
-        SELECT revocation.seq FROM revocation WHERE revocation.forget_ms < " NOW " LIMIT $2" SKIP_LOCKED ")"](
+        SELECT revocation.seq FROM revocation WHERE revocation.forget_ms < (SELECT " NOW ") LIMIT $2" SKIP_LOCKED ")"](
         clock, batch,
     ))?;
     let tags = on_db!(tx, execute ["DELETE FROM idempotency WHERE (idempotency.scope, idempotency.tag) IN (
-        SELECT idempotency.scope, idempotency.tag FROM idempotency WHERE idempotency.expires_ms < " NOW "
+        SELECT idempotency.scope, idempotency.tag FROM idempotency WHERE idempotency.expires_ms < (SELECT " NOW ")
         LIMIT $2" SKIP_LOCKED ")"](clock, batch))?;
     let resets = on_db!(tx, execute ["DELETE FROM reset WHERE reset.account_id IN (
-        SELECT reset.account_id FROM reset WHERE reset.expires_ms < " NOW " LIMIT $2" SKIP_LOCKED ")"](
+        SELECT reset.account_id FROM reset WHERE reset.expires_ms < (SELECT " NOW ") LIMIT $2" SKIP_LOCKED ")"](
         clock, batch,
     ))?;
     let devices = on_db!(tx, execute ["DELETE FROM device WHERE device.id IN (
-        SELECT device.id FROM device WHERE device.expires_ms < " NOW " LIMIT $2" SKIP_LOCKED ")"](clock, batch))?;
-    let counts = on_db!(tx, execute ["DELETE FROM throttle WHERE throttle.bucket IN (
-        SELECT throttle.bucket FROM throttle WHERE throttle.forget_ms < " NOW " LIMIT $2" SKIP_LOCKED ")"](
+        SELECT device.id FROM device WHERE device.expires_ms < (SELECT " NOW ") LIMIT $2" SKIP_LOCKED ")"](
+        clock, batch,
+    ))?;
+    let counts = on_db!(tx, execute ["DELETE FROM throttle WHERE throttle.tenant_id = 'default' AND throttle.bucket IN (
+        SELECT throttle.bucket FROM throttle WHERE throttle.forget_ms < (SELECT " NOW ") LIMIT $2" SKIP_LOCKED ")"](
         clock, batch,
     ))?;
     Ok(plain + keyed + revocations + tags + resets + devices + counts)

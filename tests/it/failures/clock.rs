@@ -9,7 +9,11 @@ use authd::{
     },
 };
 use shared::error::ErrorCode;
-use tests::{client::Client, inprocess::InProcess, jwt::Jwt};
+use tests::{
+    client::{Client, PASSWORD},
+    inprocess::InProcess,
+    jwt::Jwt,
+};
 
 const HOUR: i64 = 3_600;
 const YEAR: i64 = 8_766 * HOUR;
@@ -100,6 +104,29 @@ on_both! {
         assert!(published["keys"].as_array().unwrap().iter().any(|key| key["kid"] == kid), "{published}");
         app.clock.step_secs(-10 * YEAR);
         client.refresh(&bob).await;
+    }
+}
+
+/// As they ship.
+const LIMITS: &str = "[limit.\"login.ip\"]\nrate = \"30/min\"\nburst = 20\n\
+    [limit.\"register.ip\"]\nrate = \"3/h\"\nburst = 3\n\
+    [limit.\"refresh.session\"]\nrate = \"60/h\"\nburst = 10\n\
+    [limit.\"login.spray\"]\ncount = 10\n";
+
+on_both! {
+    async fn nobody_waits_for_the_time_that_a_clock_went_back_by(options) {
+        let app = InProcess::start(options.config(LIMITS)).await;
+        let client = app.client();
+        let ada = client.register("ada@example.org").await;
+        let ada = client.refresh(&ada).await;
+        for _ in 0..6 {
+            client.try_login("ada@example.org", "not-the-velvet-one-55").await;
+        }
+        client.try_login("ada@example.org", PASSWORD).await.assert_refused(ErrorCode::RateLimited);
+        app.clock.step_secs(-2 * HOUR);
+        client.refresh(&ada).await;
+        client.login("ada@example.org").await;
+        client.register("bob@example.org").await;
     }
 }
 

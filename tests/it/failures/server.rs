@@ -7,11 +7,14 @@ use shared::{
     admin::{Empty, daemon::Status, key, user},
     error::ErrorCode,
 };
+use std::time::Duration;
 use tests::{
+    client::PASSWORD,
     daemon::Daemon,
     options::{Database, Options},
     postgres::{Postgres, Writes},
     proxy::postgres::{Loss, PostgresProxy},
+    wait::until,
 };
 
 async fn scene() -> (Postgres, Daemon, People) {
@@ -92,4 +95,23 @@ async fn what_an_operator_changed_without_hearing_of_it_is_done_with_its_event_o
     }
     assert_eq!(storage.lost(), 4);
     client.refresh(&ada).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_uses_up_nothing_of_what_an_address_may_register() {
+    let mut server = Postgres::start_own().await;
+    let url = server.create_database().await;
+    let limit = "[limit.\"register.ip\"]\nrate = \"3/h\"\nburst = 3";
+    let daemon = Daemon::start(Options::on(Database::Postgres(url)).config(limit)).await;
+    let body = json!({ "email": "ada@example.org", "password": PASSWORD });
+    server.kill();
+    for _ in 0..6 {
+        daemon.client().try_register(&body).await.assert_status(503);
+    }
+    server.start_again();
+    until(Duration::from_secs(20), "the daemon is ready", || async {
+        (daemon.client().ready().await.status == 200).then_some(())
+    })
+    .await;
+    daemon.client().try_register(&body).await.assert_status(201);
 }

@@ -7,7 +7,10 @@ use authd::{
 };
 use serde_json::json;
 use shared::{
-    admin::limit::{Set, SetRequest, Show, ShowRequest, Test, TestRequest, Top, TopRequest},
+    admin::{
+        address::{AddRequest, BanAdd},
+        limit::{Set, SetRequest, Show, ShowRequest, Test, TestRequest, Top, TopRequest},
+    },
     error::ErrorCode,
     time::Span,
 };
@@ -192,4 +195,34 @@ async fn a_long_list_waits_for_its_turn_instead_of_failing() {
         let listed = daemon.ctl().run(&["user", "list", "-o", "ids"]).await;
         assert_eq!((listed.code, listed.stdout.lines().count()), (Some(0), 8), "{listed:?}");
     }
+}
+
+#[tokio::test]
+async fn a_reset_of_an_address_clears_what_its_known_devices_used_up_too() {
+    let daemon =
+        Daemon::start(Options::sqlite().config(PROXY).config("[limit.\"login.ip\"]\nrate = \"1/h\"\nburst = 1")).await;
+    let client = daemon.client();
+    let device = client.register("ada@example.org").await.device;
+    let body = json!({ "email": "ada@example.org", "password": PASSWORD, "device_token": device });
+    let known = client.post("/api/auth/login", &body).header("x-forwarded-for", "192.0.2.9");
+    known.send().await.assert_status(200);
+    known.send().await.assert_refused(ErrorCode::RateLimited);
+    let reset = daemon.ctl().run(&["limit", "reset", "login.ip", "--key", "192.0.2.9"]).await;
+    assert_eq!(reset.code, Some(0), "{reset:?}");
+    known.send().await.assert_status(200);
+}
+
+#[tokio::test]
+async fn a_time_that_no_calendar_has_is_refused_and_a_past_before_all_times_is_read_from_the_beginning() {
+    let daemon = Daemon::start(Options::sqlite()).await;
+    for lasting in ["99999999d", "3651d", "0s"] {
+        let lasting = lasting.parse().ok();
+        let set = SetRequest { policy: "login.ip".into(), burst: Some(3), lasting, ..SetRequest::default() };
+        assert_eq!(daemon.admin().try_call::<Set>(&set).await.status, 400, "{lasting:?}");
+        let ban = AddRequest { network: "203.0.113.9".into(), lasting, ..AddRequest::default() };
+        assert_eq!(daemon.admin().try_call::<BanAdd>(&ban).await.status, 400, "{lasting:?}");
+    }
+    let tried = ["limit", "test", "login.net", "1/h", "--burst", "4", "--replay", "99999999d"];
+    let tried = daemon.ctl().run(&tried).await;
+    assert_eq!(tried.code, Some(0), "{tried:?}");
 }

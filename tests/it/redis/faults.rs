@@ -6,6 +6,7 @@ use std::time::Duration;
 use tests::{
     daemon::Daemon,
     options::Options,
+    proxy::{Plan, Proxy},
     redis::Redis,
     wait::{timed, until},
 };
@@ -45,6 +46,23 @@ async fn a_halted_redis_costs_a_request_a_tenth_of_a_second_and_the_budget_does_
     assert!(before + during + after <= 5, "{before} + {during} + {after}");
     // Until the whole budget of the address is used up as well.
     assert_eq!(daemon.client().post("/api/auth/login", &login("eve@example.org")).send().await.status, 429);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_calls_of_a_login_to_a_slow_redis_cost_together_what_two_of_them_may() {
+    let redis = Redis::start().await;
+    let slow = Proxy::in_front_of(redis.url().trim_start_matches("redis://").parse().unwrap()).await;
+    let place = format!("[redis]\nurl = \"redis://{}\"\ntimeout = \"500ms\"\n", slow.address());
+    let net = "[limit.\"login.net\"]\nrate = \"100/h\"\nburst = 100\n";
+    let daemon = Daemon::start(Options::sqlite().config(&place).config(TEN).config(net)).await;
+    registered(&daemon, "ada@example.org").await;
+    until_redis_is(&daemon, "up").await;
+    let (_, usual) = timed(daemon.client().login("ada@example.org")).await;
+    slow.set(Plan { reply_delay: Duration::from_millis(400), ..Plan::default() });
+    let (_, took) = timed(daemon.client().login("ada@example.org")).await;
+    // Four calls of 400 ms, had each of them its own time.
+    assert!(took <= usual + Duration::from_millis(1_350), "{took:?}, before {usual:?}");
+    assert_eq!(redis_state(&daemon).await, "up", "slow within its time-out is not away");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

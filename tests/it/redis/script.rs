@@ -69,7 +69,7 @@ fn a_rate_is_decided_as_the_pure_function_decides_it() {
             };
             prop_assert_eq!(look.wait_ms, wait_ms);
             let reply = server.ask(Question::Take(quota), known).await;
-            tat_us = told.map_or(tat_us, |ahead_us| tat_us.max(reply.now_us + ahead_us));
+            tat_us = told.map_or(tat_us, |ahead_us| tat_us.max(reply.now_us + ahead_us.min(quota.tolerance_us())));
             match quota.ask(tat_us, reply.now_us) {
                 Verdict::Allow { tat_us: next } => {
                     tat_us = next;
@@ -96,7 +96,7 @@ fn a_rate_of_any_size_is_decided_as_the_pure_function_decides_it() {
         for ahead_us in told {
             let known = Told { untold: true, ahead_us, ..NOTHING };
             let reply = server.ask(Question::Take(quota), known).await;
-            tat_us = tat_us.max(reply.now_us + ahead_us);
+            tat_us = tat_us.max(reply.now_us + ahead_us.min(quota.tolerance_us()));
             let expected = match quota.ask(tat_us, reply.now_us) {
                 Verdict::Allow { tat_us: next } => {
                     tat_us = next;

@@ -2,27 +2,25 @@
 
 use std::{cell::Cell, future::Future, time::Duration};
 
-/// What all calls of one request may take together.
-const WHOLE: Duration = Duration::from_millis(100);
-
 tokio::task_local! {
-    static LEFT: Cell<Duration>;
+    /// What its calls have taken so far.
+    static SPENT: Cell<Duration>;
 }
 
-/// Runs the work of one request: together its calls to Redis take no longer than 100 ms.
+/// Runs the work of one request: together its calls to Redis take no longer than two of them may.
 pub async fn in_one_request<F: Future>(work: F) -> F::Output {
-    LEFT.scope(Cell::new(WHOLE), work).await
+    SPENT.scope(Cell::new(Duration::ZERO), work).await
 }
 
 /// What is left to one call that may take `most`.
 pub(super) fn left(most: Duration) -> Duration {
-    LEFT.try_with(Cell::get).map_or(most, |left| left.min(most))
+    SPENT.try_with(Cell::get).map_or(most, |spent| (most * 2).saturating_sub(spent).min(most))
 }
 
 /// A call took so long.
-pub(super) fn spend(spent: Duration) {
+pub(super) fn spend(took: Duration) {
     // Outside a request there is nothing to spend.
-    let _ = LEFT.try_with(|left| left.set(left.get().saturating_sub(spent)));
+    let _ = SPENT.try_with(|spent| spent.set(spent.get().saturating_add(took)));
 }
 
 #[cfg(test)]

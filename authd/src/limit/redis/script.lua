@@ -9,6 +9,8 @@
 --              13 places that the caller holds
 -- Reply {answer, wait ms, generation, ahead us | failures, age ms, time us}; answer 0 yes, 1 busy, 2 no, 3 another run
 local PLACE_MS, MAX_PLACES = 30000, 1000
+-- Further ahead than this is only what a clock noted that has gone back since: nobody waits for that time.
+local WENT_BACK_MS = 60000
 local op, their_gen, untold = ARGV[1], tonumber(ARGV[3]), ARGV[4] == '1'
 if redis.call('GET', KEYS[2]) ~= ARGV[2] then return {3, 0, 0, 0, 0, 0} end
 
@@ -51,8 +53,11 @@ end
 
 if op == 'take' or op == 'take_look' then
   local emission, tolerance = arg(7), arg(8)
-  if merges then tat = math.max(tat, now_us + arg(6)) end
-  local next_us = math.max(math.min(tat, now_us + tolerance), now_us) + emission
+  local most = now_us + tolerance
+  if tat - most > WENT_BACK_MS * 1000 then tat = now_us end
+  -- What an instance counted alone, it counted by its share, which may reach further than the whole.
+  if merges then tat = math.max(tat, now_us + math.min(arg(6), tolerance)) end
+  local next_us = math.max(math.min(tat, most), now_us) + emission
   local over = next_us - now_us - tolerance
   if op == 'take' and over <= 0 then tat = next_us end
   if op == 'take' and (over <= 0 or merges) then
@@ -76,7 +81,8 @@ local answer, wait = 0, 0
 if op == 'reserve' or op == 'row_look' then
   if failures >= burst then
     local delay = math.min(first * 2 ^ (failures - burst), longest)
-    wait = math.max(0, delay - math.max(0, now_ms - last))
+    local waited = now_ms - last < -WENT_BACK_MS and delay or math.max(0, now_ms - last)
+    wait = math.max(0, delay - waited)
   end
   if wait > 0 then answer = 2
   elseif pending >= math.min(math.max(burst - failures, 1), MAX_PLACES) then answer = 1
