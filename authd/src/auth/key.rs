@@ -65,6 +65,16 @@ impl Auth {
         Ok(())
     }
 
+    /// Counts the instances that live: one that began a moment ago has its share from the next turn on.
+    ///
+    /// # Errors
+    /// [`StoreError`]; as many as before are counted on.
+    pub async fn follow_instances(&self) -> Result<(), StoreError> {
+        let (beats, now_ms) = self.parts.keys.beats().await?;
+        self.count_instances(&beats, now_ms);
+        Ok(())
+    }
+
     /// Instances on one database share the budgets that each counts by itself. SQLite has one instance: a second row
     /// there is the one before a crash.
     fn count_instances(&self, beats: &[Heartbeat], now_ms: i64) {

@@ -236,6 +236,9 @@ pub trait KeyStore: Send + Sync {
     /// Says that this instance lives and which keys it serves; returns all heartbeats younger than a day.
     async fn beat(&self, instance: &str, serving: &[String]) -> Result<(Vec<Heartbeat>, i64), StoreError>;
 
+    /// All heartbeats younger than a day, and what time it is by the clock that they are told by.
+    async fn beats(&self) -> Result<(Vec<Heartbeat>, i64), StoreError>;
+
     /// Says that this instance ends.
     async fn leave(&self, instance: &str) -> Result<(), StoreError>;
 }

@@ -297,6 +297,9 @@ impl KeyStore for Down {
     async fn beat(&self, _: &str, _: &[String]) -> Result<(Vec<Heartbeat>, i64), StoreError> {
         down()
     }
+    async fn beats(&self) -> Result<(Vec<Heartbeat>, i64), StoreError> {
+        down()
+    }
     async fn leave(&self, _: &str) -> Result<(), StoreError> {
         down()
     }

@@ -2,7 +2,7 @@
 //!
 //! | job | every | what |
 //! | --- | --- | --- |
-//! | settings | 500 ms | live limits, bans, allowances and modes of all instances; accounts opened on another one |
+//! | settings | 500 ms | how many instances live; limits, bans, allowances and modes of all; accounts opened on another one |
 //! | alarms | 1 s | ends of alarms; alarms that could not be written |
 //! | revocation | 500 ms | ended sessions of all instances; ends that still have to become durable |
 //! | keys | 500 ms | signing keys of all instances |
@@ -55,6 +55,7 @@ pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks) {
     let instance: Arc<str> = instance.into();
     let jobs = [
         job("settings", 500, auth, |auth| async move {
+            auth.follow_instances().await?;
             auth.poll_settings().await?;
             auth.follow_openings().await
         }),

@@ -146,6 +146,14 @@ impl KeyStore for Keys {
         on_tx!(self.db, |tx| beat(tx, &instance, &serving).await)
     }
 
+    async fn beats(&self) -> Result<(Vec<Heartbeat>, i64), StoreError> {
+        on_read!(self.db, |tx| {
+            let clock = tx.clock();
+            let (now_ms,): (i64,) = on_db!(tx, one ["SELECT " NOW " AS now_ms"](clock))?;
+            Ok((beats(tx).await?, now_ms))
+        })
+    }
+
     async fn leave(&self, instance: &str) -> Result<(), StoreError> {
         let instance = instance.to_owned();
         on_tx!(self.db, |tx| {
@@ -194,16 +202,18 @@ async fn beat(tx: &mut Tx<'_>, instance: &str, serving: &[String]) -> Stored<(Ve
     )?;
     on_db!(tx, execute ["DELETE FROM instance WHERE instance.name IN (SELECT instance.name FROM instance
         WHERE instance.beat_ms < $1" SKIP_LOCKED ")"](now_ms.saturating_sub(BEAT_KEPT_MS)))?;
+    Ok((beats(tx).await?, now_ms))
+}
+
+async fn beats(tx: &mut Tx<'_>) -> Stored<Vec<Heartbeat>> {
     let rows: Vec<(String, i64, String)> = on_db!(
         tx,
         all["SELECT instance.name, instance.beat_ms, instance.serving FROM instance
             ORDER BY instance.name"]()
     )?;
-    let beats = rows
-        .into_iter()
+    rows.into_iter()
         .map(|(instance, beat_ms, text)| Ok(Heartbeat { instance, beat_ms, serving: since(&text)? }))
-        .collect::<Stored<Vec<_>>>()?;
-    Ok((beats, now_ms))
+        .collect()
 }
 
 fn since(text: &str) -> Stored<BTreeMap<String, i64>> {
