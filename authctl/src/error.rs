@@ -87,7 +87,7 @@ impl Refusal {
             Exit::NotAuthorised => {
                 "use root or an account in a group of `admin.admin_groups` (reads: `admin.read_groups`)"
             }
-            Exit::Temporary => "nothing was changed; try again, and see `authctl status`",
+            Exit::Temporary => "try again; `authctl status` says how the daemon is",
             Exit::Internal => "a bug in authd: its log has the details under the request id",
             _ => "see the log of authd",
         }
@@ -380,6 +380,12 @@ mod tests {
             assert_ne!(error.exit(), Exit::Unexpected, "{}", code.as_str());
             assert!(!error.hint().is_empty());
         }
+    }
+
+    #[test]
+    fn no_hint_promises_that_nothing_was_changed_for_the_daemon() {
+        // After an unknown outcome only the daemon's own words can tell.
+        assert!(!refused(503, "STORAGE_UNAVAILABLE").hint().contains("nothing was changed"));
     }
 
     #[test]

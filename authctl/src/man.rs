@@ -64,7 +64,12 @@ fn noun_page(noun: &Command) -> io::Result<String> {
     for verb in noun.get_subcommands() {
         page += &command_entry(&format!("authctl {name}"), verb, Heading::Section)?;
     }
-    Ok(page + ".SH \"SEE ALSO\"\n.BR authctl (1),\n.BR authd (8)\n")
+    let more = match name.as_str() {
+        "limit" => ".BR authd.toml (5),\n",
+        "mode" | "breaker" => ".BR authd\\-failures (7),\n",
+        _ => "",
+    };
+    Ok(page + ".SH \"SEE ALSO\"\n.BR authctl (1),\n" + more + ".BR authd (8)\n")
 }
 
 enum Heading {
@@ -190,6 +195,11 @@ mod tests {
         let page = page("authctl.1");
         for word in ["\\-\\-print\\-request", "authctl\\-session", "\n.B completion\n", "AUTHCTL_SOCKET"] {
             assert!(page.contains(word), "{word} in {page}");
+        }
+        let see_also = page.split_once(".SH \"SEE ALSO\"").unwrap().1;
+        for noun in Cli::command().get_subcommands().filter(|noun| noun.has_subcommands()) {
+            let reference = format!(".BR authctl\\-{} (1)", noun.get_name());
+            assert!(see_also.contains(&reference), "{reference}");
         }
         assert!(EXITS.is_sorted_by_key(|exit| exit.code()));
         assert!(EXITS.iter().all(|exit| page.contains(&format!("\n.B {}\n", exit.code()))));

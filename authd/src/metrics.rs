@@ -53,11 +53,6 @@ metrics! {
         "Refreshes: rotated, retried after a lost reply, replayed (the session was ended), or not answered with tokens.";
     LIMITS: Counter "authd_limit_decisions_total" ["policy", "outcome"],
         "Decisions of limits; overloaded: everything was held by checks under way.";
-    LIMITS_SHARED: Gauge "authd_limits_shared" [],
-        "Whether limits are shared through Redis now; 0 as well where none is configured.";
-    ALARM: Gauge "authd_alarm" ["policy"], "Whether the alarm of this policy goes on: login.global is attack mode.";
-    BREAKER_OPEN: Gauge "authd_breaker_open" ["breaker"],
-        "Whether calls of a dependency are refused at once, or are let through one by one to see whether it is back.";
     DENIALS: Counter "authd_denials_total" ["fate"],
         "Refusals that can come in floods: written as an event, counted into one a minute, or spooled while storage is away.";
     SPOOL: Gauge "authd_spool_events" [], "Refusals that wait on disk until storage is back.";
@@ -73,6 +68,14 @@ metrics! {
     SESSIONS: Gauge "authd_sessions_live" [], "Live sessions of all instances; absent while the database is away.";
     REVOCATION_AGE: Gauge "authd_revocation_age_seconds" [], "Time since ended sessions were last read from the database.";
     KEYS: Gauge "authd_keys" ["state"], "Signing keys by state; absent while the database is away.";
+    NEWS: Counter "authd_events_total" ["event"],
+        "Events as this instance has logged them, see EVENTS: those of storage and breakers are its own, all others \
+         are those of every instance, so do not add instances up.";
+    ALARM: Gauge "authd_alarm" ["policy"], "1 while there is an alarm on this instance; login.global: attack mode.";
+    MODE: Gauge "authd_mode" ["mode"], "1 for the operating mode in force, 0 for the others.";
+    REDIS: Gauge "authd_redis_state" ["state"], "1 for the state of Redis, 0 for the others; off: none is configured.";
+    BREAKERS: Gauge "authd_breaker_state" ["breaker", "state"],
+        "1 for the state of each circuit breaker, 0 for the others.";
 }
 
 /// A page that is being written.

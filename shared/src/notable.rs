@@ -53,10 +53,11 @@ pub const NOTABLE: &[Notable] = &[
         severity: Severity::Warning,
         told: Told::FromLog,
         title: "A spent refresh token was presented; its session was ended",
-        advice: "Two parties hold tokens of session @AUTHD_SESSION_ID@: its user and somebody who copied them, or an app that keeps old\n\
-         tokens. The session is ended and its user has to log in again. Look at what else the account did with\n\
-         `authctl audit list --target @AUTHD_SESSION_ID@`; if it was not the app, end all sessions of the account with\n\
-         `authctl user logout` and have its password changed.",
+        advice: "Two parties hold tokens of session @AUTHD_SESSION_ID@: its user and somebody who copied them,\n\
+         or an app that keeps old tokens. The session is ended and its user has to log in again. Look\n\
+         at what else the account did with `authctl audit list --target @AUTHD_SESSION_ID@`; if it was\n\
+         not the app, end all sessions of the account with `authctl user logout` and have its password\n\
+         changed.",
     },
     Notable {
         name: "login.locked",
@@ -66,8 +67,9 @@ pub const NOTABLE: &[Notable] = &[
         severity: Severity::Warning,
         told: Told::FromLog,
         title: "Password login of an account is off after too many failures in a row",
-        advice: "Somebody has been guessing. The account is opened by a login with a known device, by a one-time reset\n\
-         (`authctl user reset-password`) or by `authctl user unlock`. Raising a limit does not open it.",
+        advice: "Somebody has been guessing. The account is opened by a login with a known device, by a\n\
+         one-time reset (`authctl user reset-password`) or by `authctl user unlock`. Raising a limit\n\
+         does not open it.",
     },
     Notable {
         name: "admin.refused",
@@ -77,8 +79,9 @@ pub const NOTABLE: &[Notable] = &[
         severity: Severity::Warning,
         told: Told::FromLog,
         title: "Somebody was refused on an admin socket",
-        advice: "A process of uid @AUTHD_ACTOR_UID@ tried to use a socket of authd without the right to. Add its user to a group of\n\
-         admin.admin_groups, admin.read_groups or admin.metrics_groups if it should have it; find out who it is if not.",
+        advice: "A process of uid @AUTHD_ACTOR_UID@ tried to use a socket of authd without the right to. Add\n\
+         its user to a group of admin.admin_groups, admin.read_groups or admin.metrics_groups if it\n\
+         should have it; find out who it is if not.",
     },
     Notable {
         name: "key.staged",
@@ -98,7 +101,8 @@ pub const NOTABLE: &[Notable] = &[
         severity: Severity::Notice,
         told: Told::FromLog,
         title: "A signing key signs now",
-        advice: "The key before it stays published until the last token it signed has expired. Nothing has to be done.",
+        advice: "The key before it stays published until the last token it signed has expired. Nothing has to\n\
+         be done.",
     },
     Notable {
         name: "key.retired",
@@ -118,8 +122,9 @@ pub const NOTABLE: &[Notable] = &[
         severity: Severity::Warning,
         told: Told::FromLog,
         title: "A signing key was withdrawn",
-        advice: "Tokens that it signed are refused. Verifiers that do not fetch the key set again accept them until they do: check the\n\
-         gateways, and why the key was withdrawn with `authctl audit list --action key.revoked`.",
+        advice: "Tokens that it signed are refused. Verifiers that do not fetch the key set again accept them\n\
+         until they do: check the gateways, and why the key was withdrawn with `authctl audit list\n\
+         --action key.revoked`.",
     },
     Notable {
         name: "limit.changed",
@@ -129,7 +134,8 @@ pub const NOTABLE: &[Notable] = &[
         severity: Severity::Notice,
         told: Told::FromLog,
         title: "A limit was changed",
-        advice: "Uid @AUTHD_ACTOR_UID@ changed it while the daemon runs; `authctl limit list` shows all values in force.",
+        advice: "Uid @AUTHD_ACTOR_UID@ changed it while the daemon runs; `authctl limit list` shows all values\n\
+         in force.",
     },
     Notable {
         name: "limit.reset",
@@ -189,8 +195,9 @@ pub const NOTABLE: &[Notable] = &[
         severity: Severity::Warning,
         told: Told::FromLog,
         title: "An alarm has begun: logins that fail, or registrations, beyond what is usual",
-        advice: "Limit @AUTHD_ABOUT@ is passed on an instance, which leaves addresses a quarter of their rates until it is over.\n\
-         `authctl limit top` shows who is refused; `authctl ban` keeps an address or a network out.",
+        advice: "Limit @AUTHD_ABOUT@ is passed on an instance, which leaves addresses a quarter of their rates\n\
+         until it is over. `authctl limit top` shows who is refused; `authctl ban` keeps an address or\n\
+         a network out.",
     },
     Notable {
         name: "attack.ended",
@@ -210,7 +217,8 @@ pub const NOTABLE: &[Notable] = &[
         severity: Severity::Notice,
         told: Told::FromLog,
         title: "An address or a network was banned",
-        advice: "Uid @AUTHD_ACTOR_UID@ banned @AUTHD_ABOUT@; `authctl ban list` shows all bans, `authctl ban remove` lifts one.",
+        advice: "Uid @AUTHD_ACTOR_UID@ banned @AUTHD_ABOUT@; `authctl ban list` shows all bans, `authctl ban\n\
+         remove` lifts one.",
     },
     Notable {
         name: "address.allowed",
@@ -220,8 +228,8 @@ pub const NOTABLE: &[Notable] = &[
         severity: Severity::Warning,
         told: Told::FromLog,
         title: "An address or a network is exempt from the limits of addresses",
-        advice: "Uid @AUTHD_ACTOR_UID@ allowed @AUTHD_ABOUT@; `authctl allow list` shows all allowances. Limits of accounts hold\n\
-         there too.",
+        advice: "Uid @AUTHD_ACTOR_UID@ allowed @AUTHD_ABOUT@; `authctl allow list` shows all allowances. Limits\n\
+         of accounts hold there too.",
     },
     Notable {
         name: "breaker.opened",
@@ -232,8 +240,8 @@ pub const NOTABLE: &[Notable] = &[
         told: Told::AtOnce,
         title: "A circuit breaker opened: its dependency is not called",
         advice: "The @AUTHD_ABOUT@ did not answer several times in a row, or an operator holds the breaker open\n\
-         (`authctl breaker list` says which). Without the database changes answer 503; without Redis each instance counts\n\
-         limits for itself. It closes by itself unless it is held.",
+         (`authctl breaker list` says which). Without the database changes answer 503; without Redis\n\
+         each instance counts limits for itself. It closes by itself unless it is held.",
     },
     Notable {
         name: "breaker.closed",
@@ -263,8 +271,9 @@ pub const NOTABLE: &[Notable] = &[
         severity: Severity::Warning,
         told: Told::AtOnce,
         title: "The database does not answer",
-        advice: "Logins, refreshes and changes are answered 503; tokens are still verified from memory. Check the database and the way\n\
-         to it; authd notices its return by itself. `authctl status` says since when it is away.",
+        advice: "Logins, refreshes and changes are answered 503; tokens are still verified from memory. Check\n\
+         the database and the way to it; authd notices its return by itself. `authctl status` says\n\
+         since when it is away.",
     },
     Notable {
         name: "storage.returned",

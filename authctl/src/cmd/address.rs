@@ -43,7 +43,7 @@ pub struct Wish {
     /// End by itself after this time
     #[arg(long = "for", value_name = "TIME", value_parser = parse_span)]
     lasting: Option<Span>,
-    /// Ban also what reaches into loopback or a trusted proxy
+    /// Of a ban: also one that reaches into loopback or a trusted proxy, through which everybody may come
     #[arg(long)]
     force: bool,
 }
@@ -90,6 +90,9 @@ async fn add<C>(context: &mut Context<'_>, kind: Kind, wish: &Wish) -> Result<()
 where
     C: Call<Request = AddRequest, Response = Rule>,
 {
+    if kind == Kind::Allow && wish.force {
+        return Err(Error::usage("--force means nothing for an allowance", "leave it out"));
+    }
     let build = |intent: Intent| AddRequest {
         network: wish.network.clone(),
         lasting: wish.lasting,

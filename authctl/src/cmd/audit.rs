@@ -54,7 +54,7 @@ pub struct Filter {
     /// Only by this account, this job, or this operator: uid:1000
     #[arg(long, value_name = "ACTOR")]
     actor: Option<String>,
-    /// Only about this account, session, key or policy
+    /// Only about this account, session, key, policy, address or breaker
     #[arg(long, value_name = "ID")]
     target: Option<String>,
     /// Only from this address or network

@@ -11,10 +11,14 @@ use crate::{
     },
 };
 use clap::Subcommand;
-use shared::admin::{
-    Empty,
-    breaker::{Breaker, Close, CloseRequest, HoldRequest, List, Open},
+use shared::{
+    admin::{
+        Empty,
+        breaker::{Breaker, Close, CloseRequest, HoldRequest, List, Open},
+    },
+    time::Span,
 };
+use std::time::Duration;
 
 /// Commands about circuit breakers.
 #[derive(Debug, Subcommand)]
@@ -48,12 +52,21 @@ impl Row for Breaker {
         },
         Column { name: "SINCE", room: Room::Cut, cell: |breaker, look| look.time_or_nothing(breaker.since) },
         Column { name: "FAILURES", room: Room::Optional, cell: |breaker, _| breaker.failures.to_string() },
-        Column { name: "RETRY IN", room: Room::Optional, cell: |breaker, _| shown(breaker.retry_in) },
+        Column { name: "RETRY IN", room: Room::Optional, cell: |breaker, _| retry_in(breaker) },
     ];
 
     fn id(&self) -> String {
         self.name.clone()
     }
+}
+
+/// The wait in whole seconds.
+fn retry_in(breaker: &Breaker) -> String {
+    shown(
+        breaker
+            .retry_in
+            .map(|wait| Span(Duration::from_secs(wait.0.as_millis().div_ceil(1_000).try_into().unwrap_or(u64::MAX)))),
+    )
 }
 
 /// Runs one of the commands.

@@ -37,7 +37,7 @@ pub enum Command {
         /// Name of the policy, like login.ip
         policy: String,
     },
-    /// Change a policy, for good or for a time
+    /// Change a policy, for good or for a time; what is not named stays as it is
     Set(Values),
     /// Show whom the instance that answers refused most in the last ten minutes
     Top,
@@ -47,7 +47,8 @@ pub enum Command {
     Reset {
         /// Name of the policy, like login.ip
         policy: String,
-        /// Forget what was counted for this address or account, and leave the policy as it is
+        /// Forget what was counted for this address, network or account, named as `limit top` shows it, and leave
+        /// the policy as it is
         #[arg(long, value_name = "VALUE")]
         key: Option<String>,
     },
@@ -61,10 +62,10 @@ pub struct Values {
     /// How many in how long: 30/min, 10/15min, or off
     #[arg(value_parser = |text: &str| text.parse::<Rate>().map_err(|error| error.to_string()))]
     rate: Option<Rate>,
-    /// How many at once
+    /// How many at once; of a count or a spread: how many; of a share: of how many attempts at least
     #[arg(long, value_name = "N")]
     burst: Option<u32>,
-    /// Of login.hard, whose burst is for unknown devices: how many for known ones
+    /// Of login.hard, whose --burst is for unknown devices: how many for known ones
     #[arg(long, value_name = "N")]
     known: Option<u32>,
     /// Of a ladder: the delay after the burst; each further one doubles
@@ -79,7 +80,7 @@ pub struct Values {
     /// Return to the value before it after this time
     #[arg(long = "for", value_name = "TIME", value_parser = parse_span)]
     lasting: Option<Span>,
-    /// Only count, and refuse nothing
+    /// Only count, and refuse nothing; a change without --shadow makes it refuse again
     #[arg(long)]
     shadow: bool,
 }
@@ -131,17 +132,22 @@ fn setting(setting: &Setting) -> String {
 }
 
 fn setting_of_others(setting: &Setting) -> String {
+    if setting.rate == Some(Rate::Off) {
+        return "off".to_owned();
+    }
     if let (Some(count), Some(window), Some(lock)) = (setting.burst, setting.window, setting.lock) {
-        return if count == 0 { "off".to_owned() } else { format!("{count} in {window} then {lock}") };
+        return format!("{count} in {window} then {lock}");
     }
     let mut parts = Vec::new();
     parts.extend(setting.rate.map(|rate| rate.to_string()));
+    if let (Some(unknown), Some(known)) = (setting.burst, setting.known) {
+        return format!("{unknown} unknown, {known} known");
+    }
     match (setting.burst, parts.is_empty() && setting.first_delay.is_none()) {
         (Some(count), true) => parts.push(count.to_string()),
         (Some(burst), false) => parts.push(format!("burst {burst}")),
         (None, _) => {}
     }
-    parts.extend(setting.known.map(|known| format!("known {known}")));
     match (setting.first_delay, setting.max_delay) {
         (Some(first), Some(max)) => parts.push(format!("then {first} to {max}")),
         (Some(first), None) => parts.push(format!("then {first}")),
@@ -178,7 +184,8 @@ async fn set(context: &mut Context<'_>, values: &Values) -> Result<(), Error> {
         && values.percent.is_none()
         && !values.shadow;
     if says_nothing {
-        return Err(Error::usage("there is nothing to set", "add a rate like 30/min, --burst N, or --shadow"));
+        let hint = "add a rate like 30/min, --burst N, or --shadow; what was set is undone by `limit reset`";
+        return Err(Error::usage("there is nothing to set", hint));
     }
     let build = |intent: Intent| SetRequest {
         policy: values.policy.clone(),
@@ -208,8 +215,13 @@ async fn reset(context: &mut Context<'_>, policy: &str, key: Option<String>) -> 
     };
     let Some(changed) = context.change::<Reset>(build).await? else { return Ok(()) };
     let Some(key) = &key else { return show_change(context, "limit.reset", &changed) };
-    let verb = if context.flags.dry_run { "would forget" } else { "forgot" };
-    let lines = vec![format!("{policy}: {verb} {key}")];
+    let line = match (changed.forgotten, context.flags.dry_run) {
+        (Some(false), false) => format!("{policy}: nothing was counted for {key}"),
+        (Some(false), true) => format!("{policy}: {key} need not wait now"),
+        (_, false) => format!("{policy}: forgot {key}"),
+        (_, true) => format!("{policy}: would forget {key}"),
+    };
+    let lines = vec![line];
     context.output.done(&Done {
         schema: "limit.reset",
         data: &changed,
@@ -253,9 +265,10 @@ mod tests {
         let count = Setting { burst: Some(5), ..Setting::default() };
         let hard = Setting { burst: Some(85), known: Some(15), ..Setting::default() };
         assert_eq!(setting(&rate), "30/min burst 20");
+        assert_eq!(setting(&Setting { rate: Some(Rate::Off), ..rate.clone() }), "off");
         assert_eq!(setting(&ladder), "burst 5 then 1s to 15m");
         assert_eq!(setting(&count), "5");
-        assert_eq!(setting(&hard), "85 known 15");
+        assert_eq!(setting(&hard), "85 unknown, 15 known");
         assert_eq!(setting(&Setting::default()), "-");
         let window = "10m".parse().ok();
         let spread = Setting { burst: Some(10), window, lock: "15m".parse().ok(), ..Setting::default() };

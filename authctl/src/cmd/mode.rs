@@ -29,7 +29,7 @@ pub enum Command {
         /// Which mode
         #[arg(value_name = "MODE")]
         mode: ModeName,
-        /// Return to normal after this time
+        /// Return to normal after this time, at most 30d
         #[arg(long = "for", value_name = "TIME", value_parser = parse_span)]
         lasting: Option<Span>,
     },

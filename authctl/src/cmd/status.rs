@@ -36,7 +36,11 @@ impl Row for StatusReport {
         Column { name: "HASHING", room: Room::Cut, cell: |report, _| hashing(report) },
         Column { name: "SESSIONS", room: Room::Cut, cell: |report, _| shown(report.sessions.live) },
         Column { name: "DEGRADED", room: Room::Cut, cell: |report, look| degraded(&report.degraded, look) },
-        Column { name: "PROBLEMS", room: Room::Cut, cell: |report, _| clean(&or_none(report.problems.join("; "))) },
+        Column {
+            name: "PROBLEMS",
+            room: Room::Cut,
+            cell: |report, _| or_none(report.problems.iter().map(|problem| clean(problem))),
+        },
     ];
 
     fn id(&self) -> String {
@@ -51,10 +55,12 @@ fn hashing(report: &StatusReport) -> String {
 
 fn degraded(parts: &[Degraded], look: &Look) -> String {
     let one = |part: &Degraded| format!("{} since {}: {}", part.part, look.time(part.since), part.effect);
-    clean(&or_none(parts.iter().map(one).collect::<Vec<_>>().join("; ")))
+    or_none(parts.iter().map(|part| clean(&one(part))))
 }
 
-fn or_none(text: String) -> String {
+/// A line for each.
+fn or_none(lines: impl Iterator<Item = String>) -> String {
+    let text = lines.collect::<Vec<_>>().join("\n");
     if text.is_empty() { "none".to_owned() } else { text }
 }
 
@@ -66,4 +72,35 @@ pub async fn run(context: &mut Context<'_>) -> Result<(), Error> {
     let Some(report) = context.call::<Status>(&Empty {}).await? else { return Ok(()) };
     context.output.item("status", &report)?;
     if report.ready { Ok(()) } else { Err(Error::NotReady) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::table::upright;
+
+    #[test]
+    fn what_is_degraded_and_every_problem_begins_a_line() {
+        let report: StatusReport = serde_json::from_value(serde_json::json!({
+            "version": "1", "ready": false, "since": "2026-11-20T08:00:00Z", "listen": null, "mode": "no-login",
+            "database": {"kind": "sqlite", "state": "down"}, "redis": {"state": "off"},
+            "keys": {"active": null, "staged": null}, "sessions": {"live": null},
+            "hashing": {"workers": 1, "busy": 0, "queued": 0, "evaluated": 0},
+            "degraded": [
+                {"part": "database", "since": "2026-11-20T08:00:00Z", "effect": "login answers 503; verification goes on"},
+                {"part": "mode", "since": "2026-11-20T08:00:01Z", "effect": "login\nanswers 503"},
+            ],
+            "problems": ["one", "two"],
+        }))
+        .unwrap();
+        let text = upright(&report, &[], &Look::default(), 100).unwrap();
+        for line in [
+            "DEGRADED:   database since 2026-11-20T08:00:00Z: login answers 503; verification goes on",
+            "            mode since 2026-11-20T08:00:01Z: login\\nanswers 503",
+            "PROBLEMS:   one",
+            "            two",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
 }

@@ -69,12 +69,14 @@ impl Look {
 
     fn distance(&self, time: Timestamp) -> String {
         let seconds = time.as_millis().saturating_sub(self.now.as_millis()) / 1_000;
+        // What was set for six hours ends in 6h, also a moment later.
+        let nearest = |away: u64, unit: u64| away.saturating_add(unit / 2) / unit;
         let length = match seconds.unsigned_abs() {
             0..5 => return "now".to_owned(),
             away @ 5..120 => format!("{away}s"),
-            away @ 120..7_200 => format!("{}m", away / 60),
-            away @ 7_200..172_800 => format!("{}h", away / 3_600),
-            away => format!("{}d", away / 86_400),
+            away @ 120..7_200 => format!("{}m", nearest(away, 60)),
+            away @ 7_200..172_800 => format!("{}h", nearest(away, 3_600)),
+            away => format!("{}d", nearest(away, 86_400)),
         };
         if seconds < 0 { format!("{length} ago") } else { format!("in {length}") }
     }
@@ -126,6 +128,7 @@ mod tests {
         assert_eq!(at(-60), "60s ago");
         assert_eq!(at(-180), "3m ago");
         assert_eq!(at(7_200), "in 2h");
+        assert_eq!((at(21_599).as_str(), at(3_599).as_str()), ("in 6h", "in 60m"));
         assert_eq!(at(-864_000), "10d ago");
     }
 

@@ -34,6 +34,10 @@ pub fn fit(text: &str, columns: usize) -> String {
 /// The text in lines of at most `columns`, broken between words; a longer word gets a line of its own.
 #[must_use]
 pub fn wrap(text: &str, columns: usize) -> Vec<String> {
+    text.split('\n').flat_map(|line| wrap_line(line, columns)).collect()
+}
+
+fn wrap_line(text: &str, columns: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let Some(line) = lines.last_mut() else { break };

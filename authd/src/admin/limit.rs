@@ -91,7 +91,7 @@ pub(super) async fn set(admin: Arc<Admin>, by: Caller, request: SetRequest) -> R
     } else {
         current(&admin, name)?
     };
-    Ok(Changed { limit, previous })
+    Ok(Changed { limit, previous, forgotten: None })
 }
 
 /// The policy as the request would leave it.
@@ -118,13 +118,13 @@ pub(super) async fn reset(admin: Arc<Admin>, by: Caller, request: ResetRequest) 
     match &request.key {
         Some(key) if key.is_empty() => return Err(Denied::Malformed("`key` is empty: leave it out".to_owned())),
         Some(key) => {
-            admin.auth.forget_limit_key(&operator, name, key).await?;
-            return Ok(Changed { limit: current(&admin, name)?, previous });
+            let forgotten = Some(admin.auth.forget_limit_key(&operator, name, key).await?);
+            return Ok(Changed { limit: current(&admin, name)?, previous, forgotten });
         }
         None => admin.auth.reset_limit(&operator, name).await?,
     }
     let limit = if operator.is_dry_run() { as_configured(&previous) } else { current(&admin, name)? };
-    Ok(Changed { limit, previous })
+    Ok(Changed { limit, previous, forgotten: None })
 }
 
 fn as_configured(limit: &Limit) -> Limit {

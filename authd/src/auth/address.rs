@@ -81,7 +81,7 @@ impl Auth {
     pub(super) async fn admit_caller(&self, caller: &Caller, event: &Event) -> Result<(), Refusal> {
         let (book, now_ms) = (self.rules(), self.now_ms());
         let Some(rule) = book.find(caller.ip, now_ms).filter(|rule| rule.ruling == Ruling::Ban) else { return Ok(()) };
-        let about = event.clone().doing(Action::LimitExceeded).about("address", &rule.network.to_string());
+        let about = event.clone().doing(Action::LimitExceeded).about("address", &shown(rule.network));
         self.note_denial(about.denied(BAN)).await?;
         let left_ms = rule.expires_ms.map_or(BAN_WAIT_MS, |end_ms| end_ms.saturating_sub(now_ms));
         Err(Refusal::RateLimited { retry_after_ms: left_ms.clamp(1, BAN_WAIT_MS) })
@@ -130,7 +130,7 @@ impl Auth {
             Ruling::Ban => Action::AddressBanned,
             Ruling::Allow => Action::AddressAllowed,
         };
-        let event = self.operator_event(operator, action).about("address", &network.to_string());
+        let event = self.operator_event(operator, action).about("address", &shown(network));
         let event = event.with("for", wish.life.map_or_else(|| "ever".to_owned(), |life| life.to_string()));
         let new = NewRule {
             network,
@@ -169,7 +169,7 @@ impl Auth {
             Ruling::Ban => Action::AddressBanRemoved,
             Ruling::Allow => Action::AddressAllowRemoved,
         };
-        let event = self.operator_event(operator, action).about("address", &network.to_string());
+        let event = self.operator_event(operator, action).about("address", &shown(network));
         if !self.parts.rules.remove(network, ruling, &operator.name(), event).await? {
             return Err(OperatorRefusal::NotFound);
         }

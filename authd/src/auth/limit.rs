@@ -109,7 +109,7 @@ fn read_hard(default: HardLimit, text: &str) -> Option<HardLimit> {
 fn changed_hard(current: HardLimit, change: &LimitChange) -> Result<PolicyValue, OperatorRefusal> {
     let invalid = |text: String| Err(OperatorRefusal::Invalid(text));
     if change.rate.is_some() || change.first_delay.is_some() || change.max_delay.is_some() {
-        return invalid("login.hard takes a burst for unknown devices and a number for known ones".to_owned());
+        return invalid(takes(&PolicyValue::Hard(current)).to_owned());
     }
     if change.shadow == Some(Shadow::Counted) {
         return invalid("login.hard is never shadowed: without it nothing bounds guessing across restarts".to_owned());
@@ -155,10 +155,7 @@ fn changed(current: &Policy, change: &LimitChange) -> Result<PolicyValue, Operat
             attempts: change.burst.unwrap_or(rule.attempts),
         }),
         value => {
-            return Err(OperatorRefusal::Invalid(format!(
-                "a {} takes other options than the ones given",
-                value.kind()
-            )));
+            return Err(OperatorRefusal::Invalid(takes(&value).to_owned()));
         }
     };
     let off = change.rate == Some(Rate::Off);
@@ -184,14 +181,18 @@ fn changed(current: &Policy, change: &LimitChange) -> Result<PolicyValue, Operat
     }
 }
 
-/// The address that an operator names: as such, or as `limit show` prints the network it is counted by.
-fn address_of(key: &str) -> Option<IpAddr> {
-    key.parse().ok().or_else(|| key.parse::<IpNet>().ok().map(|network| network.addr()))
-}
-
-/// Whether it is what attempts on an account, or on names that nobody has, are counted by.
-fn is_account_key(key: &str) -> bool {
-    UserId::parse(key).is_ok() || is_unknown_bucket(key)
+/// What can be changed of a policy.
+fn takes(value: &PolicyValue) -> &'static str {
+    match value {
+        PolicyValue::Rate { .. } => "this policy is a rate: it takes one like 30/min, or off, and --burst",
+        PolicyValue::Ladder(_) => "this policy is a ladder: it takes --burst, --first-delay and --max-delay",
+        PolicyValue::Count { .. } => "this policy is a count: it takes --burst",
+        PolicyValue::Hard(_) => {
+            "login.hard takes --burst for unknown devices and --known for known ones, at most 100 together"
+        }
+        PolicyValue::Spread(_) => "this policy is a number of accounts: it takes --burst, or off",
+        PolicyValue::Share(_) => "this policy is a share of all logins: it takes --percent and --burst, or off",
+    }
 }
 
 impl Auth {
@@ -257,8 +258,7 @@ impl Auth {
     ) -> Result<(), OperatorRefusal> {
         let set = self.limits();
         let current = set.get(name).ok_or(OperatorRefusal::NotFound)?;
-        let value = changed(current, &change)?;
-        let life_ms = bounded_life(change.life)?;
+        let (value, life_ms) = (changed(current, &change)?, bounded_life(change.life)?);
         let text = write(&value, change.shadow.unwrap_or(Shadow::Enforced));
         let event = self.operator_event(operator, Action::LimitChanged).about("limit", name.as_str());
         let before = write(&current.value, current.shadow);
@@ -288,27 +288,21 @@ impl Auth {
         Ok(self.poll_settings().await?)
     }
 
-    /// Forgets what was counted for one key, here and in the shared count: an address, an account, a session.
+    /// Forgets what was counted for one key, here and in the shared count: an address, an account, a session. `false`
+    /// when nothing was known of it.
     ///
     /// # Errors
-    /// [`OperatorRefusal::Storage`] when the event cannot be written.
+    /// [`OperatorRefusal::Invalid`] for a key that the policy cannot have; [`OperatorRefusal::Storage`] when the event
+    /// cannot be written.
     pub async fn forget_limit_key(
         &self,
         operator: &Operator,
         name: PolicyName,
         key: &str,
     ) -> Result<bool, OperatorRefusal> {
-        if name == PolicyName::LoginHard {
-            let instead = "what login.hard counted is forgotten by: authctl user unlock USER";
-            return Err(OperatorRefusal::Invalid(instead.to_owned()));
-        }
-        let key = match (name, address_of(key)) {
-            (PolicyName::LoginNet | PolicyName::LoginSprayNet, Some(ip)) => LimitKey::network(ip),
-            (_, Some(ip)) => LimitKey::address(ip),
-            (PolicyName::LoginAccount, None) if !is_account_key(key) => {
-                LimitKey::id(self.resolve_user(key).await?.id.as_str())
-            }
-            (_, None) => LimitKey::id(key),
+        let key = match key_of(name, key).map_err(OperatorRefusal::Invalid)? {
+            NamedKey::Key(key) => key,
+            NamedKey::Account(account) => LimitKey::id(self.resolve_user(account).await?.id.as_str()),
         };
         let event = self.operator_event(operator, Action::LimitReset).about("limit", name.as_str());
         let event = event.with("key", key.as_str());
@@ -330,9 +324,102 @@ impl Auth {
     }
 }
 
+/// A key as an operator names it.
+#[derive(Debug, PartialEq, Eq)]
+enum NamedKey<'a> {
+    /// What is counted.
+    Key(LimitKey),
+    /// An account that has to be looked up.
+    Account(&'a str),
+}
+
+/// What an operator means by `text`: an address, or a key as `limit top` shows it.
+fn key_of(name: PolicyName, text: &str) -> Result<NamedKey<'_>, String> {
+    let policy = name.as_str();
+    let key = match name {
+        PolicyName::LoginHard => {
+            return Err("what login.hard counted is forgotten by: authctl user unlock USER".to_owned());
+        }
+        PolicyName::RefreshSession => {
+            return Err(format!(
+                "{policy} is counted in the session itself; give it room for a while: \
+                                authctl limit set {policy} 600/h --for 1h"
+            ));
+        }
+        PolicyName::LoginGlobal | PolicyName::RegisterGlobal => {
+            return Err(format!("{policy} counts everybody together: there is no key to forget"));
+        }
+        PolicyName::LoginIp | PolicyName::RegisterIp | PolicyName::RefreshIp | PolicyName::LoginSpray => {
+            address_key(text, LimitKey::address)
+        }
+        PolicyName::LoginNet | PolicyName::LoginSprayNet => address_key(text, LimitKey::network),
+        PolicyName::AdminUid => text
+            .replacen("uid ", "", 1)
+            .replacen("uid:", "", 1)
+            .parse::<u32>()
+            .ok()
+            .map(|uid| LimitKey::id(&format!("uid {uid}"))),
+        PolicyName::LoginAccount if UserId::parse(text).is_err() && !is_unknown_bucket(text) => {
+            return Ok(NamedKey::Account(text));
+        }
+        PolicyName::LoginAccount
+        | PolicyName::LoginDevice
+        | PolicyName::LoginDeviceFailures
+        | PolicyName::ReauthSession => Some(LimitKey::id(text)),
+    };
+    key.map(NamedKey::Key).ok_or_else(|| {
+        format!("{policy} has no key `{text}`: name an address, or a key as `authctl limit top` shows it")
+    })
+}
+
+/// The key around an address, or around the network that such a key is; known devices have keys of their own.
+fn address_key(text: &str, around: fn(IpAddr) -> LimitKey) -> Option<LimitKey> {
+    let (plain, is_of_known) = text.strip_suffix(" known").map_or((text, false), |plain| (plain, true));
+    let key = match plain.parse::<IpAddr>() {
+        Ok(ip) => around(ip),
+        Err(_) => {
+            let network = plain.parse::<IpNet>().ok()?.trunc();
+            Some(around(network.addr())).filter(|key| key.as_str() == network.to_string())?
+        }
+    };
+    Some(if is_of_known { key.of_known_devices() } else { key })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_named_as_it_is_shown_or_by_an_address_and_nothing_else_is_taken() {
+        let named = |name, text| match key_of(name, text) {
+            Ok(NamedKey::Key(key)) => Some(key.as_str().to_owned()),
+            Ok(NamedKey::Account(text)) => Some(format!("account {text}")),
+            Err(_) => None,
+        };
+        for (name, text, wanted) in [
+            (PolicyName::LoginIp, "192.0.2.9", Some("192.0.2.9")),
+            (PolicyName::LoginIp, "::ffff:192.0.2.9", Some("192.0.2.9")),
+            (PolicyName::LoginIp, "192.0.2.9 known", Some("192.0.2.9 known")),
+            (PolicyName::LoginIp, "2001:db8:1:2::3", Some("2001:db8:1:2::/64")),
+            (PolicyName::LoginSpray, "2001:db8:1:2::/64", Some("2001:db8:1:2::/64")),
+            (PolicyName::LoginIp, "192.0.2.0/24", None),
+            (PolicyName::LoginIp, "ada@example.org", None),
+            (PolicyName::LoginNet, "192.0.2.9", Some("192.0.2.0/24")),
+            (PolicyName::LoginNet, "192.0.2.0/24", Some("192.0.2.0/24")),
+            (PolicyName::LoginSprayNet, "2001:db8:1::/48", Some("2001:db8:1::/48")),
+            (PolicyName::LoginNet, "192.0.0.0/16", None),
+            (PolicyName::AdminUid, "uid:1000", Some("uid 1000")),
+            (PolicyName::AdminUid, "1000", Some("uid 1000")),
+            (PolicyName::AdminUid, "ada", None),
+            (PolicyName::LoginAccount, "ada@example.org", Some("account ada@example.org")),
+            (PolicyName::LoginAccount, "unknown:7", Some("unknown:7")),
+            (PolicyName::RefreshSession, "ses_1", None),
+            (PolicyName::LoginGlobal, "all", None),
+            (PolicyName::LoginHard, "ada@example.org", None),
+        ] {
+            assert_eq!(named(name, text).as_deref(), wanted, "{} {text}", name.as_str());
+        }
+    }
 
     const LADDER: PolicyValue =
         PolicyValue::Ladder(Ladder { burst: 5, first_delay_ms: 1_000, max_delay_ms: 900_000, forget_ms: 86_400_000 });

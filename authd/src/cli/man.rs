@@ -53,6 +53,9 @@ fn events_section() -> String {
     );
     for kind in shared::notable::NOTABLE {
         let _ = write!(section, ".TP\n.BR {} \" \" {}\n{}.\n", kind.name, kind.message_id, escape(kind.title));
+        if let Some(reason) = kind.reason {
+            let _ = write!(section, "In the audit log it is\n.B {}\nwith the reason\n.BR {reason} .\n", kind.action);
+        }
     }
     section
 }

@@ -204,7 +204,7 @@ fn changes(old: &Config, new: &Config) -> (Vec<Change>, Vec<Change>) {
     (live.into_iter().map(change).collect(), restart.into_iter().map(change).collect())
 }
 
-fn sharing_state(sharing: Sharing) -> &'static str {
+pub(super) fn sharing_state(sharing: Sharing) -> &'static str {
     match sharing {
         Sharing::Off => "off",
         Sharing::On => "up",
@@ -215,12 +215,11 @@ fn sharing_state(sharing: Sharing) -> &'static str {
 fn open_breakers(auth: &Auth) -> Vec<Degraded> {
     let open = |report: CircuitReport| {
         let name = report.name;
-        let why = if report.held == Held::Open { ", by an operator" } else { "" };
-        Some(Degraded {
-            part: format!("breaker {name}"),
-            since: Timestamp(report.since_ms?),
-            effect: format!("the {name} is not called{why}; to close it: authctl breaker close {name}"),
-        })
+        let effect = match report.held {
+            Held::Open => format!("{name} is not called, by an operator; to close it: authctl breaker close {name}"),
+            Held::Automatic | Held::Closed => format!("{name} is not called; it closes by itself when {name} is back"),
+        };
+        Some(Degraded { part: format!("breaker {name}"), since: Timestamp(report.since_ms?), effect })
     };
     auth.breakers().into_iter().filter_map(open).collect()
 }

@@ -1,16 +1,19 @@
 //! The page of metrics: what every part has counted, gathered when somebody asks.
 
 use crate::{
-    daemon::{Daemon, control::Running},
+    daemon::{
+        Daemon,
+        control::{Running, sharing_state},
+    },
     domain::{
         breaker::BreakerState,
-        circuit::CircuitReport,
         key::KeyState,
-        limit::{PolicyName, Sharing},
+        limit::PolicyName,
         tally::{Kind as _, StorageWork},
     },
     metrics::{self, Page},
 };
+use shared::mode::Mode;
 use std::time::Duration;
 
 /// For the few numbers that only the database knows; without them the page is still worth having.
@@ -44,14 +47,6 @@ fn counted(page: &mut Page, daemon: &Daemon) {
         counts.all().map(move |(outcome, count)| (vec![policy.as_str(), outcome.name()], count))
     });
     page.series(&metrics::LIMITS, decisions);
-    page.number(&metrics::LIMITS_SHARED, u64::from(auth.parts.limiter.sharing() == Sharing::On));
-    let alarms = auth.alarms();
-    let goes_on = |policy| u64::from(alarms.iter().any(|alarm| alarm.policy == policy));
-    let policies = [PolicyName::LoginGlobal, PolicyName::RegisterGlobal];
-    page.series(&metrics::ALARM, policies.map(|policy| (vec![policy.as_str()], goes_on(policy))));
-    let breakers = auth.breakers();
-    let is_open = |breaker: &CircuitReport| u64::from(breaker.state != BreakerState::Closed);
-    page.series(&metrics::BREAKER_OPEN, breakers.iter().map(|breaker| (vec![breaker.name], is_open(breaker))));
     page.counts(&metrics::DENIALS, &tally.denials);
     page.number(&metrics::SPOOL, auth.parts.spool.depth());
     let load = auth.parts.hasher.load();
@@ -70,6 +65,25 @@ fn counted(page: &mut Page, daemon: &Daemon) {
         let age_ms = auth.parts.clock.now_ms().saturating_sub(loaded_ms);
         page.number(&metrics::REVOCATION_AGE, u64::try_from(age_ms / 1_000).unwrap_or(0));
     }
+    page.series(&metrics::NEWS, tally.news().map(|(event, count)| (vec![event], count)));
+    states(page, daemon);
+}
+
+/// What `authctl status` says in words: a series for each state there is, 1 for the one it is in.
+fn states(page: &mut Page, daemon: &Daemon) {
+    let auth = &daemon.auth;
+    let (alarms, mode, sharing) = (auth.alarms(), auth.mode().mode, auth.parts.limiter.sharing());
+    let is_raised = |policy| u64::from(alarms.iter().any(|alarm| alarm.policy == policy));
+    let policies = [PolicyName::LoginGlobal, PolicyName::RegisterGlobal];
+    page.series(&metrics::ALARM, policies.map(|policy| (vec![policy.as_str()], is_raised(policy))));
+    page.series(&metrics::MODE, Mode::ALL.map(|one| (vec![one.as_str()], u64::from(one == mode))));
+    let redis = ["off", "up", "down"].map(|state| (vec![state], u64::from(state == sharing_state(sharing))));
+    page.series(&metrics::REDIS, redis);
+    let breakers = auth.breakers().into_iter().flat_map(|breaker| {
+        [BreakerState::Closed, BreakerState::HalfOpen, BreakerState::Open]
+            .map(|state| (vec![breaker.name, state.as_str()], u64::from(state == breaker.state)))
+    });
+    page.series(&metrics::BREAKERS, breakers);
 }
 
 /// What the database knows, if it answers.

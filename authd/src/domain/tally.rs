@@ -3,6 +3,7 @@
 //! Counting is one atomic addition at a place known when the program is compiled: it may stand on the hottest path.
 
 use crate::domain::limit::PolicyName;
+use shared::notable::{NOTABLE, Notable};
 use std::{
     marker::PhantomData,
     sync::atomic::{AtomicU64, Ordering},
@@ -234,6 +235,8 @@ pub struct Tally {
     /// Refusals that can come in floods.
     pub denials: Counts<DenialFate>,
     limits: Vec<(PolicyName, Counts<LimitOutcome>)>,
+    /// In the order of [`NOTABLE`].
+    news: Box<[AtomicU64]>,
 }
 
 impl Default for Tally {
@@ -243,6 +246,7 @@ impl Default for Tally {
             refreshes: Counts::default(),
             denials: Counts::default(),
             limits: PolicyName::ALL.into_iter().map(|policy| (policy, Counts::default())).collect(),
+            news: NOTABLE.iter().map(|_| AtomicU64::new(0)).collect(),
         }
     }
 }
@@ -258,6 +262,19 @@ impl Tally {
     /// Every policy with its decisions.
     pub fn limits(&self) -> impl Iterator<Item = (PolicyName, &Counts<LimitOutcome>)> {
         self.limits.iter().map(|(policy, counts)| (*policy, counts))
+    }
+
+    /// Operators were told of an event of this kind.
+    pub fn told(&self, kind: &Notable) {
+        let place = NOTABLE.iter().position(|one| one.name == kind.name);
+        if let Some(cell) = place.and_then(|place| self.news.get(place)) {
+            cell.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Every kind of event by its name, and how often operators were told of it.
+    pub fn news(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        NOTABLE.iter().zip(&self.news).map(|(kind, cell)| (kind.name, cell.load(Ordering::Relaxed)))
     }
 }
 

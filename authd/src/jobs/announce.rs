@@ -1,6 +1,6 @@
 //! A notable event as an entry of the log: the same facts for the journal, with an id it can be found by, and for others.
 
-use crate::domain::audit::StoredEvent;
+use crate::domain::{audit::StoredEvent, tally::Tally};
 use shared::notable::{self, Notable, Severity};
 
 /// Which session an event is about.
@@ -15,9 +15,10 @@ fn user(event: &StoredEvent) -> Option<&str> {
     target.or_else(|| event.actor_id.as_deref().filter(|_| event.actor_kind == "user"))
 }
 
-/// Writes it. The journal takes names as they are, so that its entry is apart from the others'; see `log`.
-pub(super) fn announce(event: &StoredEvent) {
+/// Writes and counts it. The journal takes names as they are, so that its entry is apart from the others'; see `log`.
+pub(super) fn announce(event: &StoredEvent, tally: &Tally) {
     let Some(kind) = notable::of(&event.action, event.reason.as_deref()) else { return };
+    tally.told(kind);
     let Notable { name, message_id, title, .. } = *kind;
     let (session_id, user_id, actor_uid) = (session(event), user(event), event.actor_uid);
     let (request_id, client_ip) = (event.request_id.as_deref(), event.network.as_deref());

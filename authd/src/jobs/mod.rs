@@ -86,14 +86,14 @@ pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks) {
             Ok(())
         }),
         job("breakers", 250, auth, |auth| async move {
-            auth.breaker_news().iter().for_each(announce::announce);
+            auth.breaker_news().iter().for_each(|event| announce::announce(event, auth.tally()));
             auth.tend_breakers().await
         }),
         job("costs", 60_000, auth, |auth| async move { auth.follow_hash_costs().await }),
         job("denials", 5_000, auth, |auth| async move { auth.flush_denials(Flush::Closed).await }),
         job("watch", 500, auth, |auth| async move {
             let (event, kept) = auth.watch_storage().await;
-            event.iter().for_each(announce::announce);
+            event.iter().for_each(|event| announce::announce(event, auth.tally()));
             kept
         }),
         job("news", 500, auth, |auth| async move { tell_news(&auth).await }),
@@ -115,7 +115,7 @@ pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks) {
 /// # Errors
 /// [`StoreError`]; it is told the next time.
 pub async fn tell_news(auth: &Auth) -> Result<(), StoreError> {
-    auth.news().await?.iter().for_each(announce::announce);
+    auth.news().await?.iter().for_each(|event| announce::announce(event, auth.tally()));
     Ok(())
 }
 

@@ -107,7 +107,7 @@ pub struct Limit {
     pub changed_at: Option<Timestamp>,
     /// Who changed it: `uid:1000`.
     pub changed_by: Option<String>,
-    /// When it returns to its default.
+    /// When the value before it returns.
     pub expires_at: Option<Timestamp>,
     /// Whether it only counts and refuses nothing.
     pub shadow: bool,
@@ -296,4 +296,7 @@ pub struct Changed {
     pub limit: Limit,
     /// What it was before.
     pub previous: Limit,
+    /// Of a reset of one key: whether anything was counted for it; on a dry run whether it has to wait.
+    #[serde(default)]
+    pub forgotten: Option<bool>,
 }

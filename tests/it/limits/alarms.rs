@@ -178,31 +178,6 @@ async fn attack_mode_in_shadow_raises_its_alarm_and_changes_no_limit() {
 }
 
 #[tokio::test]
-async fn attack_mode_leaves_known_devices_the_whole_of_their_budget() {
-    let limits =
-        "[limit.\"login.global\"]\npercent = 60\nattempts = 5\n[limit.\"login.ip\"]\nrate = \"1/h\"\nburst = 8";
-    let daemon = Daemon::start(Options::sqlite().config(PROXY).config(limits)).await;
-    let client = daemon.client();
-    let device = client.register("ada@example.org").await.device;
-    for number in 0..5 {
-        let from = format!("198.51.{number}.1");
-        login(client, &from, &format!("user{number}@example.org"), WRONG).send().await.assert_status(401);
-    }
-    assert_eq!(alarms(&daemon).await, ["login.global"]);
-    for number in 0..9 {
-        let body = json!({ "email": "ada@example.org", "password": PASSWORD, "device_token": device });
-        let answer = client.post("/api/auth/login", &body).header("x-forwarded-for", "203.0.113.1").send().await;
-        assert_eq!(answer.status, if number < 8 { 200 } else { 429 }, "{number}: {answer}");
-    }
-    let strangers = ["201", "202", "203"].map(|name| login(client, "203.0.113.1", &format!("user{name}@x.org"), WRONG));
-    let mut statuses = Vec::new();
-    for stranger in strangers {
-        statuses.push(stranger.send().await.status);
-    }
-    assert_eq!(statuses, [401, 401, 429], "a quarter of eight");
-}
-
-#[tokio::test]
 async fn an_alarm_whose_event_may_be_written_already_is_written_once_and_holds_nothing_up() {
     let url = Postgres::shared().await.create_database().await;
     let storage = PostgresProxy::in_front_of(&url).await;

@@ -151,6 +151,41 @@ async fn whatever_key_is_shown_as_limited_can_be_forgotten_by_that_name() {
     assert!(shown("login.ip").await.is_empty(), "strangers and known devices of the address alike");
 }
 
+#[tokio::test]
+async fn a_reset_of_a_key_says_whether_there_was_anything_to_forget() {
+    let config = "[limit.\"login.ip\"]\nrate = \"1/h\"\nburst = 1\n[limit.\"login.net\"]\nrate = \"1/h\"\nburst = 2";
+    let daemon = Daemon::start(Options::sqlite().config(PROXY).config(config)).await;
+    for _ in 0..2 {
+        login(daemon.client(), "192.0.2.9", "ada@example.org", WRONG).send().await;
+    }
+    let reset = async |policy: &str, key: &str| daemon.ctl().run(&["limit", "reset", policy, "--key", key]).await;
+    assert_eq!(reset("login.ip", "192.0.2.9").await.stdout, "login.ip: forgot 192.0.2.9\n");
+    assert_eq!(reset("login.ip", "192.0.2.9").await.stdout, "login.ip: nothing was counted for 192.0.2.9\n");
+    // As `limit top` shows it.
+    assert_eq!(reset("login.net", "192.0.2.0/24").await.stdout, "login.net: forgot 192.0.2.0/24\n");
+    for (policy, key, word) in [
+        ("login.ip", "ada@example.org", "limit top"),
+        ("login.net", "192.0.0.0/16", "limit top"),
+        ("refresh.session", "ses_01m7yw6sfneqtrqce37svbh2qj", "limit set refresh.session"),
+        ("login.global", "192.0.2.9", "no key"),
+    ] {
+        let refused = reset(policy, key).await;
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        assert!(refused.stderr.contains(word), "{refused:?}");
+    }
+    for args in [
+        &["limit", "set", "login.ip", "9/min", "--for", "0s"][..],
+        &["ban", "add", "192.0.2.9", "--for", "0s"],
+        &["allow", "add", "192.0.2.9", "--for", "0s"],
+    ] {
+        let refused = daemon.ctl().run(args).await;
+        assert_eq!(refused.code, Some(2), "{args:?} would be over before it began: {refused:?}");
+    }
+    let wrong = daemon.ctl().run(&["limit", "set", "login.account", "30/min"]).await;
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+    assert!(wrong.stderr.contains("--first-delay"), "it says what the policy takes: {wrong:?}");
+}
+
 on_both! {
     async fn a_limit_tried_on_the_past_tells_the_real_logins_it_would_have_refused(options) {
         let daemon = Daemon::start(options.config(PROXY).config("[limit.\"login.account\"]\nburst = 84")).await;

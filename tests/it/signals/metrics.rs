@@ -1,7 +1,10 @@
 //! `GET /metrics` on the read socket.
 
-use std::collections::{BTreeMap, BTreeSet};
-use tests::{admin::Admin, daemon::Daemon, options::Options};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use tests::{admin::Admin, daemon::Daemon, options::Options, wait::until};
 
 const LIMITS: &str = r#"
 [limit."login.account"]
@@ -59,6 +62,50 @@ on_both! {
         let telling = |series: &&String| ["ada", "example.org", "127.0.0.1", "usr_"].iter().any(|word| series.contains(word));
         assert_eq!(after.keys().find(telling), None);
     }
+}
+
+/// The metrics once operators were told of one such event.
+async fn until_told(reader: &Admin, event: &str) -> BTreeMap<String, f64> {
+    until(Duration::from_secs(30), "an event is counted", || async {
+        let series = fetch(reader).await;
+        let count = series[&format!("authd_events_total{{event=\"{event}\"}}")];
+        (count == 1.0).then_some(series)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn metrics_tell_what_operators_were_told_of_and_the_mode_and_breakers_in_force() {
+    let daemon = Daemon::start(Options::sqlite().config("[session]\ngrace = \"0s\"\n")).await;
+    let (client, reader) = (daemon.client(), daemon.reader());
+    let quiet = fetch(&reader).await;
+    for (series, value) in [
+        (r#"authd_events_total{event="session.replayed"}"#, 0.0),
+        (r#"authd_events_total{event="login.locked"}"#, 0.0),
+        (r#"authd_events_total{event="attack.began"}"#, 0.0),
+        (r#"authd_alarm{policy="login.global"}"#, 0.0),
+        (r#"authd_alarm{policy="register.global"}"#, 0.0),
+        (r#"authd_mode{mode="normal"}"#, 1.0),
+        (r#"authd_mode{mode="no-login"}"#, 0.0),
+        (r#"authd_redis_state{state="off"}"#, 1.0),
+        (r#"authd_redis_state{state="down"}"#, 0.0),
+        (r#"authd_breaker_state{breaker="database",state="closed"}"#, 1.0),
+        (r#"authd_breaker_state{breaker="database",state="open"}"#, 0.0),
+    ] {
+        assert_eq!(quiet.get(series), Some(&value), "{series}\n{quiet:#?}");
+    }
+    let first = client.register("ada@example.org").await;
+    client.refresh(&first).await;
+    client.try_refresh(&first.refresh).await.assert_status(401);
+    daemon.ctl().run(&["mode", "set", "no-login"]).await;
+    until_told(&reader, "session.replayed").await;
+    daemon.ctl().run(&["breaker", "open", "database", "--yes"]).await;
+    let loud = until_told(&reader, "breaker.opened").await;
+    assert_eq!(loud[r#"authd_mode{mode="no-login"}"#], 1.0);
+    assert_eq!(loud[r#"authd_mode{mode="normal"}"#], 0.0);
+    assert_eq!(loud[r#"authd_breaker_state{breaker="database",state="open"}"#], 1.0);
+    let closed = daemon.ctl().run(&["breaker", "close", "database"]).await;
+    assert_eq!(closed.code, Some(0), "what needs the database least is what it is closed with: {closed:?}");
 }
 
 #[tokio::test]

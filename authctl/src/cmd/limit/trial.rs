@@ -98,5 +98,6 @@ fn show(context: &mut Context<'_>, candidate: &Candidate, trial: Trial) -> Resul
 
 fn sentence(trial: &Trial) -> String {
     let Trial { attempts, refused, refused_logins, .. } = trial;
-    format!("of {attempts} attempts it would have refused {refused}, {refused_logins} of them real logins")
+    let noun = if *attempts == 1 { "attempt" } else { "attempts" };
+    format!("of {attempts} {noun} it would have refused {refused}, {refused_logins} of them real logins")
 }

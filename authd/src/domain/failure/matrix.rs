@@ -30,9 +30,16 @@ pub(super) const MATRIX: &[(Flow, Condition, Behaviour, &str)] = &[
         Login,
         CommitReplyLost,
         Degraded,
-        "The answer is 503 and the client logs in again. A session that nobody uses may be left: it is listed, and expires.",
+        "The answer is 503 and the client logs in again. A session that nobody uses may be left: it is listed, and \
+         expires.",
     ),
-    (Login, RedisAway, Degraded, "Limits are counted by each instance, with its share of them."),
+    (
+        Login,
+        RedisAway,
+        Degraded,
+        "Limits are counted by each instance, with its share of them. Those in the database, login.hard above all, \
+         hold as always.",
+    ),
     (Login, HashQueueFull, Closed, "Refused without an evaluation; the attempt does not count as a failure."),
     (Login, ReadOnly, Closed, "No session is opened."),
     (Login, NoLogin, Closed, "No session is opened."),
@@ -44,13 +51,15 @@ pub(super) const MATRIX: &[(Flow, Condition, Behaviour, &str)] = &[
         Refresh,
         CommitReplyLost,
         Unaffected,
-        "The first answer is 503. The same token, tried again within session.grace, gives what the lost answer carried.",
+        "The first answer is 503. The same token, tried again within session.grace, gives what the lost answer \
+         carried.",
     ),
     (
         Refresh,
         ClockStepped,
         Degraded,
-        "A clock that is ahead ends sessions whose end it has passed (401 TOKEN_EXPIRED). One that went back ends none.",
+        "A clock that is ahead ends sessions whose end it has passed (401 TOKEN_EXPIRED). One that went back ends \
+         none.",
     ),
     (Refresh, ReadOnly, Closed, "The token is not consumed: the client tries the same one again."),
     (Refresh, Lockdown, Closed, "The token is not consumed: the client tries the same one again."),
@@ -88,28 +97,45 @@ pub(super) const MATRIX: &[(Flow, Condition, Behaviour, &str)] = &[
         DatabaseAway,
         Open,
         "Sessions that ended on other instances meanwhile are not known here; X-Authd-Revocation-Age tells for how \
-         long. An instance that starts meanwhile waits for the database and serves nothing.",
+         long. An instance that starts meanwhile waits for the database and serves nothing; after \
+         database.start_timeout it ends with 69.",
     ),
     (
         Verify,
         ClockStepped,
         Degraded,
-        "A clock that is ahead expires access tokens early; one that went back refuses those issued ahead of it. Clients \
-         refresh, and go on.",
+        "A clock that is ahead expires access tokens early; one that went back refuses those issued ahead of it. \
+         Clients refresh, and go on.",
     ),
     (Verify, Lockdown, Closed, "Gateways get 503: nobody passes."),
     //
-    (AdminRead, DatabaseAway, Degraded, "Status, limits, mode and configuration come from memory; lists answer 503."),
+    (
+        AdminRead,
+        DatabaseAway,
+        Degraded,
+        "Status, limits, breakers, mode, configuration and metrics come from memory. What is in the database answers \
+         503: sessions, users, bans, the audit log and its events.",
+    ),
     (
         AdminRead,
         DatabaseUnwritable,
         Degraded,
-        "Everything can be read. That the audit log was read is itself recorded, until then on this instance's disk; where \
-         that is full too, reading it answers 503.",
+        "Everything can be read. That the audit log was read is itself recorded, until then on this instance's disk; \
+         where that is full too, reading it answers 503.",
     ),
     //
-    (AdminChange, DatabaseAway, Closed, "Nothing changes. The mode cannot be changed either."),
-    (AdminChange, DatabaseUnwritable, Closed, "Nothing changes. The mode cannot be changed either."),
+    (
+        AdminChange,
+        DatabaseAway,
+        Closed,
+        "Nothing changes, the mode neither. Only breakers can be opened and closed: the event of it is written later.",
+    ),
+    (
+        AdminChange,
+        DatabaseUnwritable,
+        Closed,
+        "Nothing changes, the mode neither. Only breakers can be opened and closed: the event of it is written later.",
+    ),
     (AdminChange, CommitReplyLost, Degraded, "The answer is 503 and it may have happened: look before repeating it."),
     //
     (KeyRotation, DatabaseAway, Closed, "The current key keeps signing and stays published."),
@@ -127,14 +153,16 @@ pub(super) const MATRIX: &[(Flow, Condition, Behaviour, &str)] = &[
         DatabaseAway,
         Degraded,
         "A change that cannot be recorded does not happen. What changes nothing, refusals above all, is kept on this \
-         instance's disk before it is answered, and recorded when the database is back.",
+         instance's disk before it is answered, and recorded when the database is back. What does not fit in 8 MiB \
+         there is only counted.",
     ),
     (
         Audit,
         DatabaseUnwritable,
         Degraded,
         "A change that cannot be recorded does not happen. What changes nothing, refusals above all, is kept on this \
-         instance's disk before it is answered; where that is full too, it is answered 503.",
+         instance's disk before it is answered. What does not fit in 8 MiB there is only counted; where the disk is \
+         full too, it is answered 503.",
     ),
     (Audit, CommitReplyLost, Unaffected, "An event is committed with its change or not at all."),
     (Audit, ClockStepped, Unaffected, "Events carry the time of the clock; their sequence numbers keep the order."),

@@ -75,7 +75,8 @@ impl Condition {
         match self {
             Self::DatabaseAway => {
                 "PostgreSQL is down, hangs, restarts, fails over, or the network to it is cut. A server whose disk for \
-                 the write-ahead log is full stops, and is away too."
+                 the write-ahead log is full stops, and is away too. Also when an operator holds its circuit breaker \
+                 open."
             }
             Self::DatabaseUnwritable => {
                 "The database answers and refuses writes: the disk is full, the server is a standby or was set \
@@ -87,8 +88,8 @@ impl Condition {
                  then unknown to the daemon, and only a repeat of the request can tell."
             }
             Self::RedisAway => {
-                "The Redis of redis.url is down, slower than redis.timeout, was emptied and is not known again yet, or an \
-                 operator holds its circuit breaker open. It holds counters of limits and nothing else."
+                "The Redis of redis.url is down, slower than redis.timeout, was emptied and is not known again yet, or \
+                 an operator holds its circuit breaker open. It holds counters of limits and nothing else."
             }
             Self::HashQueueFull => {
                 "More logins than the processors can check passwords for: a storm of guesses, or everybody coming back \
@@ -112,10 +113,12 @@ impl Condition {
     pub fn signs(self) -> &'static str {
         match self {
             Self::DatabaseAway => {
-                "Clients get 503 `STORAGE_UNAVAILABLE`, or `OVERLOADED` where a database that hangs has used up the time \
-                 of a request. GET /health/ready is 503; `authctl status` exits with 3 and shows the database as down; \
-                 `systemctl status authd` says since when. The daemon's log has a warning for each refused request. The \
-                 audit log is in the database: refusals of this time are merged into it when it is back."
+                "Clients get 503 `STORAGE_UNAVAILABLE`, or `OVERLOADED` where a database that hangs has used up the \
+                 time of a request. GET /health/ready is 503; `authctl status` exits with 3 and shows the database as \
+                 down; `systemctl status authd` says since when. The daemon's log has a warning for each refused \
+                 request, and the events `storage.lost`, `storage.returned`, `breaker.opened` and `breaker.closed` as \
+                 they happen. The audit log is in the database: these events and the refusals of this time are merged \
+                 into it when it is back."
             }
             Self::DatabaseUnwritable => {
                 "Changes get 503 `STORAGE_UNAVAILABLE`, reads work. GET /health/ready is 503; `authctl status` exits \
@@ -126,22 +129,24 @@ impl Condition {
                 "One 503 `STORAGE_UNAVAILABLE`; the daemon's log names an unknown outcome. Nothing stays degraded."
             }
             Self::RedisAway => {
-                "`authctl status` shows redis as down and lists it as degraded, GET /health/ready too. The daemon stays \
-                 ready. `authctl breaker list` says whether Redis is still asked."
+                "`authctl status` shows redis as down and lists it as degraded, GET /health/ready too. The daemon \
+                 stays ready. `authctl breaker list` says whether Redis is still asked, `authctl limit top` whom this \
+                 instance refuses."
             }
             Self::HashQueueFull => {
                 "Logins get 503 `OVERLOADED` with Retry-After: 1. `authctl status` shows how many passwords wait. The \
                  daemon stays ready."
             }
             Self::ClockStepped => {
-                "The event `clock.stepped` with the seconds it is off, 0 when it is back; `authctl status` lists the clock as \
-                 degraded."
+                "The event `clock.stepped` with the seconds it is off, 0 when it is back; `authctl status` lists the \
+                 clock as degraded."
             }
             Self::ReadOnly => {
                 "Changes get 503 `READ_ONLY` with Retry-After. The event `mode.changed` says who ordered it."
             }
             Self::NoLogin => {
-                "Registration and login get 503 `READ_ONLY` with Retry-After. The event `mode.changed` says who ordered it."
+                "Registration and login get 503 `READ_ONLY` with Retry-After. The event `mode.changed` says who \
+                 ordered it."
             }
             Self::Lockdown => {
                 "The public API answers 503 `STORAGE_UNAVAILABLE` to everything but GET /health, /health/ready and \
@@ -157,7 +162,9 @@ impl Condition {
         match self {
             Self::DatabaseAway => {
                 "Bring the database back. The daemon notices within a second and needs no restart: a restart would \
-                 close verification too, because a fresh instance cannot know which sessions have ended."
+                 close verification too, because a fresh instance cannot know which sessions have ended. If `authctl \
+                 breaker list` says that the breaker is held: `authctl breaker close database`, which needs no \
+                 database."
             }
             Self::DatabaseUnwritable => {
                 "Make room, promote the right server, or give the right back. The daemon notices by itself. A promoted \
@@ -166,18 +173,22 @@ impl Condition {
             Self::CommitReplyLost => "Nothing. If it happens often, look at the network to the database.",
             Self::RedisAway => {
                 "Bring it back when convenient: losing it loses no fact, and what was locked stays locked. The daemon \
-                 notices within seconds."
+                 notices within seconds. If `authctl breaker list` says that the breaker is held: `authctl breaker \
+                 close redis`."
             }
             Self::HashQueueFull => {
-                "Look at the limits (`authctl limit list`) and tighten login.ip or login.net for a while \
-                 (`authctl limit set login.net 60/min --for 1h`), or give the machine more processors."
+                "See who is refused most (`authctl limit top`) and ban it (`authctl ban add 203.0.113.0/24 --for 1h`), \
+                 tighten login.ip or login.net for a while (`authctl limit set login.net 60/min --burst 30 --for 1h`), \
+                 or give the machine more processors."
             }
             Self::ClockStepped => {
-                "Set the clock right. Until it agrees again nothing that has expired is erased and no key is rotated, so that \
-                 a clock that was ahead cannot bring ended sessions back. If the new time is the right one, restart the daemon: \
-                 that accepts it."
+                "Set the clock right. Until it agrees again nothing that has expired is erased and no key is rotated, \
+                 so that a clock that was ahead cannot bring ended sessions back. If the new time is the right one, \
+                 restart the daemon: that accepts it."
             }
-            Self::ReadOnly | Self::NoLogin => "`authctl mode set normal`; with `--for` it ends by itself.",
+            Self::ReadOnly | Self::NoLogin => {
+                "`authctl mode set normal`. A mode set with `--for` ends by itself: `authctl mode show` says when."
+            }
             Self::Lockdown => {
                 "`authctl mode set normal`. After a restore that is not enough: make sure which database this is, then \
                  end every session that was opened before with `authctl session epoch-bump --accept-restore`."
