@@ -1,6 +1,7 @@
 //! A router for tests of what needs no accounts: its storage is down, its signer knows the tokens `good` and `expired`.
 
 mod hard;
+mod seal;
 
 use crate::{
     auth::{Auth, Parts, RegistrationMode, Settings},
@@ -15,16 +16,15 @@ use crate::{
         key::{Heartbeat, KeyPlan, KeyStore, SigningKey},
         ladder::Outcome,
         limit::*,
-        login::{AccessClaims, KeySet, NoActiveKey, Sealer, TokenRefusal, TokenSigner, VerifiedToken},
+        login::{AccessClaims, KeySet, NoActiveKey, TokenRefusal, TokenSigner, VerifiedToken},
         outage::Outages,
         page::{Page, PageRequest},
         password::*,
-        rotation::Sealed,
         secret::Secret,
         session::*,
         setting::{NewSetting, Readiness, Setting, SettingStore},
         store_error::StoreError,
-        token::{Handle, MAC_LEN, TokenHash, TokenMac},
+        token::{Handle, TokenHash},
     },
     http::{HttpOptions, HttpParts, LiveOptions, Part, PartState, ReadyCheck, router as build},
     listener::Peer,
@@ -477,26 +477,5 @@ impl TokenSigner for Down {
     }
     fn published(&self) -> Vec<String> {
         vec!["k".to_owned()]
-    }
-}
-
-impl TokenMac for Down {
-    fn current_key(&self) -> u8 {
-        0
-    }
-    fn mac(&self, _: u8, _: &[u8]) -> Option<[u8; MAC_LEN]> {
-        None
-    }
-}
-
-impl Sealer for Down {
-    fn seal(&self, _: &Secret, _: Option<&str>, _: &Secret) -> Option<Sealed> {
-        None
-    }
-    fn open(&self, _: &Secret, _: Option<&str>, _: &Sealed) -> Option<Secret> {
-        None
-    }
-    fn tag(&self, _: &'static str, _: &[u8]) -> [u8; 32] {
-        [0; 32]
     }
 }

@@ -133,7 +133,7 @@ async fn names_and_addresses_stay_out_of_redis_and_its_password_out_of_sight() {
 /// How many guesses for a name that nobody has are evaluated from an address of their own.
 async fn evaluated_from(daemon: &Daemon, address: &str) -> usize {
     let mut evaluated = 0;
-    for guess in 0..12 {
+    for guess in 0..13 {
         let email = format!("nobody{guess}@example.org");
         let call = daemon.client().post("/api/auth/login", &login(&email)).header("X-Forwarded-For", address);
         evaluated += usize::from(call.send().await.status == 401);
@@ -143,18 +143,18 @@ async fn evaluated_from(daemon: &Daemon, address: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_redis_an_instance_that_comes_has_its_share_from_the_others_at_once() {
-    let options = Options::postgres().await.config(PROXY).config(TEN);
-    let first = Daemon::start(options).await;
-    assert_eq!(evaluated_from(&first, "192.0.2.1").await, 10);
+    let twelve = "[limit.\"login.ip\"]\nrate = \"12/h\"\nburst = 12\n";
+    let first = Daemon::start(Options::postgres().await.config(PROXY).config(twelve)).await;
+    assert_eq!(evaluated_from(&first, "192.0.2.1").await, 12);
     let mut others = Vec::new();
-    for (others_then, share) in [(1, 5), (2, 3), (3, 2)] {
+    for (others_then, share) in [(1, 6), (2, 4), (3, 3)] {
         others.push(first.second().await);
         let host = std::sync::atomic::AtomicU32::new(0);
-        let what = format!("{others_then} others leave {share} of ten to the first");
+        let what = format!("{others_then} others leave {share} of twelve to the first");
         // Heartbeats, from which instances are counted, are five seconds apart.
         until(Duration::from_secs(2), &what, || async {
             let host = host.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let address = format!("198.51.{others_then}.{host}");
+            let address = format!("198.{others_then}.{host}.1");
             (evaluated_from(&first, &address).await == share).then_some(())
         })
         .await;
