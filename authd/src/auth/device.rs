@@ -1,6 +1,6 @@
 //! Known devices: who presents one, what bounds their attempts, and when they stop being known.
 
-use crate::auth::{Attempt, Auth, Caller, Refusal};
+use crate::auth::{Attempt, Auth, Caller, Refusal, address::AddressLimits};
 use crate::domain::{
     audit::{Action, Event},
     clock::random_bytes,
@@ -22,10 +22,13 @@ impl Auth {
     }
 
     /// `login.device` counts every attempt of a device, `login.ip` and `login.net` those of all known devices from one
-    /// place, apart from strangers'.
+    /// place, apart from strangers', unless an operator has allowed the place.
     pub(super) async fn admit_device(&self, caller: &Caller, device: &Device, event: &Event) -> Result<(), Refusal> {
+        self.admit(PolicyName::LoginDevice, &LimitKey::id(device.id.as_str()), event).await?;
+        if self.address_limits(caller.ip) == AddressLimits::Lifted {
+            return Ok(());
+        }
         let buckets = [
-            (PolicyName::LoginDevice, LimitKey::id(device.id.as_str())),
             (PolicyName::LoginIp, LimitKey::address(caller.ip).of_known_devices()),
             (PolicyName::LoginNet, LimitKey::network(caller.ip).of_known_devices()),
         ];

@@ -20,7 +20,6 @@ use crate::{
         outage::Outages,
         page::{Page, PageRequest},
         password::*,
-        secret::Secret,
         session::*,
         setting::{NewSetting, Readiness, Setting, SettingStore},
         store_error::StoreError,

@@ -1,6 +1,7 @@
 //! Limits as a whole: that each trips where it says, how they are tuned while the daemon runs, and alarms.
 
 mod alarms;
+mod devices;
 mod trips;
 mod tuning;
 
