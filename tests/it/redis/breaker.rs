@@ -115,3 +115,26 @@ async fn the_breaker_of_redis_opens_by_itself_and_closes_when_redis_is_back() {
     until_redis_is(&daemon, "up").await;
     assert_serves(&daemon, "ada@example.org").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_breaker_opens_after_as_many_failures_and_for_as_long_as_configured() {
+    let mut server = Postgres::start_own().await;
+    let url = server.create_database().await;
+    let config = "[breaker]\nfailures = 12\nwindow = \"1h\"\nopen_for = \"1h\"\n";
+    let daemon = Daemon::start(Options::on(Database::Postgres(url)).config(config)).await;
+    let tokens = registered(&daemon, "ada@example.org").await;
+    server.kill();
+    let most = std::cell::Cell::new(0);
+    let opened = until(Duration::from_secs(30), "the breaker opens", || async {
+        daemon.client().try_refresh(&tokens.refresh).await.assert_refused(ErrorCode::StorageUnavailable);
+        let now = breaker(&daemon, "database").await;
+        if now.state == State::Closed {
+            most.set(now.failures.max(most.get()));
+        }
+        Some(now).filter(|now| now.state == State::Open)
+    })
+    .await;
+    assert!((6..12).contains(&most.get()), "closed after {} failures", most.get());
+    let retry_in = opened.retry_in.expect("it says when").0;
+    assert!(retry_in > Duration::from_secs(3_500), "{opened:?}");
+}

@@ -126,6 +126,25 @@ async fn failures_while_redis_was_away_count_on_every_instance_when_it_is_back()
     assert_eq!(before + alone + after, 5);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_instance_alone_remembers_counts_also_where_another_has_begun_anew() {
+    let redis = Redis::start().await;
+    let long = "[limit.\"login.account\"]\nfirst_delay = \"10m\"\n";
+    let (first, second) = two(&[&redis.patient(), long]).await;
+    registered(&first, "ada@example.org").await;
+    assert_eq!(attack(&first, 4).await.0, 4);
+    redis.flush().await;
+    // The second has never heard of the four: what Redis knows now comes from it alone.
+    assert_eq!(attack(&second, 1).await.0, 1);
+    until_redis_is(&second, "up").await;
+    assert_eq!(attack(&second, 1).await.0, 1);
+    let mut evaluated = attack(&first, 1).await.0;
+    until_redis_is(&first, "up").await;
+    evaluated += attack(&first, 4).await.0;
+    assert_eq!(evaluated, 1, "four are known, and the fifth is the last");
+    assert_eq!(attack(&second, 2).await.0, 0);
+}
+
 /// A server that answers everything with `text`.
 pub(crate) async fn answering(text: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -2,6 +2,7 @@
 
 mod breaker;
 pub(crate) mod faults;
+mod kinds;
 mod script;
 mod servers;
 mod share;

@@ -221,3 +221,46 @@ async fn data_of_another_run_decides_nothing_and_every_key_ends_by_itself() {
     redis.flush().await;
     assert_eq!(ask("rate", Question::Take(quota), &run).await.answer, Answer::AnotherRun);
 }
+
+const LADDER: Ladder = Ladder { burst: 5, first_delay_ms: 10_000, max_delay_ms: 900_000, forget_ms: 86_400_000 };
+
+/// A server of the test's own, and one key on it.
+async fn alone() -> (Redis, Server) {
+    let redis = Redis::start().await;
+    let mut conn = redis.connect().await;
+    let run = current_run(&mut conn, "run", "a-run").await.unwrap();
+    (redis, Server { conn, run, key: "key".to_owned() })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_that_were_counted_alone_are_as_old_as_they_are_told() {
+    let (_redis, mut server) = alone().await;
+    let told = Told { untold: true, failures: 5, age_ms: 9_000, ..NOTHING };
+    let reply = server.ask(Question::Reserve(LADDER, "t"), told).await;
+    assert!(reply.answer == Answer::No && (1..=1_000).contains(&reply.wait_ms), "{reply:?}");
+    let older = Told { untold: true, failures: 5, age_ms: 60_000, ..NOTHING };
+    let reply = server.ask(Question::LookAtRow(LADDER), older).await;
+    assert!(reply.age_ms < 60_000 && reply.wait_ms > 0, "the later failure of the two counts: {reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn places_that_a_caller_still_holds_outlast_the_data() {
+    let (redis, mut server) = alone().await;
+    for ticket in ["a", "b", "c", "d", "e"] {
+        assert_eq!(server.ask(Question::Reserve(LADDER, ticket), NOTHING).await.answer, Answer::Yes);
+    }
+    let _: i64 = redis.ask(&["DEL", "key"]).await;
+    let holding = |places| Told { places, ..NOTHING };
+    assert_eq!(server.ask(Question::Reserve(LADDER, "f"), holding(5)).await.answer, Answer::Busy);
+    assert_eq!(server.ask(Question::Reserve(LADDER, "f"), holding(4)).await.answer, Answer::Yes);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_from_before_the_clock_of_redis_went_back_is_free() {
+    let (redis, mut server) = alone().await;
+    let one = Ladder { burst: 1, ..LADDER };
+    let look = server.ask(Question::LookAtRow(one), NOTHING).await;
+    let in_an_hour = (look.now_us / 1_000 + 3_600_000).to_string();
+    let _: i64 = redis.ask(&["HSET", "key", "plost", &in_an_hour]).await;
+    assert_eq!(server.ask(Question::Reserve(one, "t"), NOTHING).await.answer, Answer::Yes);
+}
