@@ -168,6 +168,21 @@ async fn loopback_and_trusted_proxies_are_banned_by_force_only() {
 }
 
 #[tokio::test]
+async fn an_allowance_lifts_the_search_for_sprays() {
+    let spray = "[limit.\"login.spray\"]\ncount = 2\n[limit.\"login.spray_net\"]\ncount = 3";
+    let daemon = Daemon::start(Options::sqlite().config(PROXY).config(spray)).await;
+    let client = daemon.client();
+    client.register("ada@example.org").await;
+    daemon.admin().call::<AllowAdd>(&add("192.0.2.7")).await;
+    for number in 0..5 {
+        login(client, "192.0.2.7", &format!("user{number}@example.org"), WRONG).send().await.assert_status(401);
+    }
+    for from in ["192.0.2.7", "192.0.2.8"] {
+        login(client, from, "ada@example.org", PASSWORD).send().await.assert_status(200);
+    }
+}
+
+#[tokio::test]
 async fn an_allowance_lifts_the_limits_of_addresses_and_no_others() {
     let limits = "[limit.\"login.ip\"]\nrate = \"1/h\"\nburst = 2\n[limit.\"login.net\"]\nrate = \"1/h\"\nburst = 3\n\
         [limit.\"register.ip\"]\nrate = \"1/h\"\nburst = 1\n[limit.\"refresh.ip\"]\nrate = \"1/h\"\nburst = 1\n\

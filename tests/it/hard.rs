@@ -142,8 +142,12 @@ on_both! {
             sessions.push(client.login(ADA).await);
         }
         for session in &sessions[..3] {
-            for _ in 0..5 {
-                let answer = client.change_password(&session.access, WRONG, OTHER).await;
+            for number in 0..5 {
+                let delete = client.call("DELETE", "/api/user").json(&json!({ "password": WRONG }));
+                let answer = match number % 2 {
+                    0 => client.change_password(&session.access, WRONG, OTHER).await,
+                    _ => delete.bearer(&session.access).send().await,
+                };
                 answer.assert_refused(ErrorCode::InvalidCredentials);
             }
         }

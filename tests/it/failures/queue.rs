@@ -20,6 +20,8 @@ use tests::{
 
 /// One hash takes seconds, and nobody waits for long.
 const SLOW: &str = "[password]\nmemory_kib = 65536\niterations = 100\nworkers = 1\nqueue = 2\nwait = \"500ms\"";
+/// An attempt that was shed uses nothing up: were it charged, there would be none left.
+const ONE: &str = "[limit.\"login.hard\"]\nunknown = 1";
 
 /// Asks for hashes without a pause.
 async fn flood(client: Client, number: usize, is_over: Arc<AtomicBool>) {
@@ -36,7 +38,7 @@ async fn flood(client: Client, number: usize, is_over: Arc<AtomicBool>) {
 async fn a_full_password_queue_sheds_logins_and_nothing_else() {
     let mut daemon = Daemon::start(Options::sqlite()).await;
     let people = People::of(&daemon).await;
-    daemon.restart_with(|options| options.config(SLOW)).await;
+    daemon.restart_with(|options| options.config(SLOW).config(ONE)).await;
     let is_over = Arc::new(AtomicBool::new(false));
     for number in 0..6 {
         tokio::spawn(flood(daemon.client(), number, is_over.clone()));

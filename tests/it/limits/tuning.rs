@@ -221,6 +221,26 @@ on_both! {
 }
 
 #[tokio::test]
+async fn a_limit_is_tried_on_no_more_of_the_past_than_was_asked_for() {
+    let app = InProcess::start(Options::sqlite().config(PROXY)).await;
+    app.client().register("ada@example.org").await;
+    let attempt = || login(app.client(), "192.0.2.1", "ada@example.org", PASSWORD);
+    for _ in 0..3 {
+        attempt().send().await.assert_status(200);
+    }
+    app.clock.advance_secs(2 * 3_600);
+    attempt().send().await.assert_status(200);
+    let change = LimitChange { rate: "1/h".parse().ok(), burst: Some(1), ..Default::default() };
+    let tried = async |hours: u64| {
+        let back = Span(Duration::from_secs(hours * 3_600));
+        let auth = &app.daemon.auth;
+        let trial = auth.try_limit(&operator(), PolicyName::LoginNet, change.clone(), back).await.unwrap();
+        (trial.all.attempts, trial.all.refused)
+    };
+    assert_eq!((tried(1).await, tried(3).await), ((1, 0), (4, 2)));
+}
+
+#[tokio::test]
 async fn a_long_list_waits_for_its_turn_instead_of_failing() {
     let daemon = Daemon::start(Options::sqlite().config("[limit.\"admin.uid\"]\nrate = \"10/s\"\nburst = 3")).await;
     for number in 0..8 {

@@ -6,6 +6,7 @@ use authd::{
 };
 use serde_json::json;
 use shared::{admin::audit, error::ErrorCode, id::EventId};
+use sqlx::{ConnectOptions, Executor, sqlite::SqliteConnectOptions};
 use std::{collections::BTreeSet, time::Duration};
 use tests::{
     client::PASSWORD,
@@ -116,6 +117,51 @@ async fn a_daemon_killed_while_storage_is_away_loses_no_refusal_that_it_had_answ
     let recorded: Vec<String> = events.into_iter().filter_map(|event| event.network).collect();
     assert_eq!(recorded.len(), answered.len(), "none twice");
     assert_eq!(recorded.into_iter().collect::<BTreeSet<_>>(), answered);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_log_does_not_take_stays_in_the_spool_until_it_does() {
+    let daemon = Daemon::start(Options::sqlite()).await;
+    let database = SqliteConnectOptions::new().filename(daemon.data_dir().join("authd.db"));
+    let mut database = database.connect().await.unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON event BEGIN SELECT RAISE(ABORT, 'full'); END";
+    database.execute(refuse).await.unwrap();
+    daemon.client().try_refresh("art1_nonsense").await.assert_refused(ErrorCode::TokenInvalid);
+    let merging = daemon.data_dir().join("denials.spool.merging");
+    until(PATIENCE, "the spool is to be merged", || async { merging.exists().then_some(()) }).await;
+    // The log is offered it again and again.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert!(merging.exists());
+    database.execute("DROP TRIGGER refuse").await.unwrap();
+    until(PATIENCE, "the refusal is recorded", || async {
+        let events = daemon.admin().events("session.refreshed").await;
+        (!events.is_empty()).then_some(())
+    })
+    .await;
+    until(PATIENCE, "the spool is empty", || async { (!merging.exists()).then_some(()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusals_for_which_the_spool_has_no_room_are_counted_and_their_counts_are_written() {
+    let mut scene = scene().await;
+    scene.daemon.stop();
+    // Lines that do not read back take room like any other.
+    std::fs::write(scene.daemon.data_dir().join("denials.spool"), "x\n".repeat(4 << 20)).unwrap();
+    scene.daemon.start_again().await;
+    scene.server.kill();
+    for network in [1, 2, 1, 2, 3] {
+        scene.present_nonsense(network).await.assert_refused(ErrorCode::TokenInvalid);
+    }
+    scene.server.start_again();
+    scene.daemon.until_ready().await;
+    // A stop writes what is counted so far.
+    scene.daemon.restart().await;
+    let events = scene.until_recorded(3).await;
+    let mut counts: Vec<_> =
+        events.iter().map(|event| (event.network.as_deref(), event.detail["count"].as_str())).collect();
+    counts.sort_by_key(|(network, _)| *network);
+    let expected = [("198.51.1.0/24", "2"), ("198.51.2.0/24", "2"), ("198.51.3.0/24", "1")];
+    assert_eq!(counts, expected.map(|(network, count)| (Some(network), Some(count))), "{events:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
