@@ -218,6 +218,26 @@ on_both! {
 }
 
 on_both! {
+    async fn a_reset_opens_the_ladder_at_once(options) {
+        let app = InProcess::start(options).await;
+        let client = app.client();
+        client.register("ada@example.org").await;
+        for _ in 0..5 {
+            client.try_login("ada@example.org", WRONG).await.assert_refused(ErrorCode::InvalidCredentials);
+        }
+        client.try_login("ada@example.org", PASSWORD).await.assert_refused(ErrorCode::RateLimited);
+        let operator = Operator {
+            uid: 0, login_uid: None, pid: None, request_id: "test".into(), reason: None, ticket: None, mode: Doing::ForReal,
+        };
+        let (_, issued) = app.daemon.auth.reset_user_password(&operator, "ada@example.org").await.unwrap();
+        let new = "granite-lantern-46-tide";
+        let body = json!({ "reset_token": issued.expect("a token").0.reveal(), "new_password": new });
+        client.post("/api/auth/password/reset", &body).send().await.assert_status(204);
+        client.try_login("ada@example.org", new).await.assert_status(200);
+    }
+}
+
+on_both! {
     async fn keys_are_rotated_on_schedule_and_old_tokens_stay_good(options) {
         let app = InProcess::start(options.config("[key]\nrotate_every = \"30d\"\nstage = \"24h\"")).await;
         app.turn_jobs().await;

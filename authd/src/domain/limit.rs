@@ -426,6 +426,20 @@ mod tests {
         assert_eq!(set.share_of(2).get(PolicyName::LoginIp).unwrap().value, half);
         assert_eq!(set.share_of(2).get(PolicyName::RefreshSession).unwrap().value, rate);
         assert_eq!(set.share_of(1), set);
+        let ladder = |burst| PolicyValue::Ladder(Ladder { burst, first_delay_ms: 1, max_delay_ms: 2, forget_ms: 3 });
+        let spread = |most| PolicyValue::Spread(Spread { most, window_ms: 1, lock_ms: 2 });
+        let share = |attempts| PolicyValue::Share(AttackRule { percent: 60, attempts });
+        let count = PolicyValue::Count { max: 5 };
+        for (name, whole, part) in [
+            (PolicyName::LoginAccount, ladder(5), ladder(2)),
+            (PolicyName::LoginSpray, spread(10), spread(4)),
+            (PolicyName::LoginSprayNet, spread(100), spread(34)),
+            (PolicyName::LoginGlobal, share(200), share(67)),
+            (PolicyName::ReauthSession, count, count),
+        ] {
+            let set = PolicySet::new(|_| Policy::configured(whole));
+            assert_eq!(set.share_of(3).get(name).unwrap().value, part, "{name:?}");
+        }
     }
 
     #[test]

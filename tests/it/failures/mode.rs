@@ -1,7 +1,10 @@
 //! Operating modes: what each of them closes, how it is set, followed and ended.
 
 use super::flows::People;
-use authd::domain::failure::Condition;
+use authd::{
+    auth::{Anchor, Doing, Operator, Restored},
+    domain::failure::Condition,
+};
 use serde_json::json;
 use shared::{
     admin::{
@@ -13,7 +16,7 @@ use shared::{
     error::ErrorCode,
 };
 use std::time::Duration;
-use tests::{daemon::Daemon, options::Options, wait::until};
+use tests::{client::PASSWORD, daemon::Daemon, inprocess::InProcess, options::Options, wait::until};
 
 fn order(mode: Mode) -> SetRequest {
     SetRequest { mode, lasting: None, reason: None, ticket: None, dry_run: false }
@@ -61,7 +64,7 @@ on_both! {
         assert_eq!((changed.mode.mode, changed.previous.mode), (Mode::NoLogin, Mode::Normal));
         assert!(changed.mode.expires_at.is_some() && changed.mode.changed_by.is_some(), "{changed:?}");
         daemon.restart().await;
-        let body = json!({ "email": "ada@example.org", "password": tests::client::PASSWORD });
+        let body = json!({ "email": "ada@example.org", "password": PASSWORD });
         let refused = daemon.client().try_register(&body).await;
         refused.assert_refused(ErrorCode::ReadOnly);
         let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
@@ -103,6 +106,45 @@ async fn a_mode_reaches_the_other_instance_within_a_second_and_its_end_is_record
     // Both instances have looked for what has expired by then.
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(daemon.admin().events("mode.changed").await.len(), 2);
+}
+
+fn operator() -> Operator {
+    Operator {
+        uid: 0,
+        login_uid: None,
+        pid: None,
+        request_id: "test".into(),
+        reason: None,
+        ticket: None,
+        mode: Doing::ForReal,
+    }
+}
+
+#[tokio::test]
+async fn an_older_database_is_served_to_nobody_until_an_operator_accepts_it() {
+    let app = InProcess::start(Options::sqlite()).await;
+    let (client, auth) = (app.client(), &app.daemon.auth);
+    let ada = client.register("ada@example.org").await;
+    let ahead = Anchor { seq: 1_000_000, epoch: 7 };
+    assert!(matches!(auth.compare_with_anchor(Some(ahead)).await.unwrap(), Restored::Yes { .. }));
+    client.jwks().await.assert_refused(ErrorCode::StorageUnavailable);
+    client.verify(&ada.access).await.assert_refused(ErrorCode::StorageUnavailable);
+    client.try_refresh(&ada.refresh).await.assert_refused(ErrorCode::StorageUnavailable);
+    client.try_login("ada@example.org", PASSWORD).await.assert_refused(ErrorCode::StorageUnavailable);
+    assert_eq!(auth.bump_epoch(&operator()).await.unwrap(), 8);
+    client.jwks().await.assert_status(200);
+    client.verify(&ada.access).await.assert_status(401);
+    client.try_refresh(&ada.refresh).await.assert_status(401);
+    client.login("ada@example.org").await;
+}
+
+#[tokio::test]
+async fn a_mode_whose_time_is_over_closes_nothing_even_before_anybody_has_looked() {
+    let app = InProcess::start(Options::sqlite()).await;
+    app.daemon.auth.set_mode(&operator(), Mode::Lockdown, "1m".parse().ok()).await.unwrap();
+    app.client().jwks().await.assert_refused(ErrorCode::StorageUnavailable);
+    app.clock.advance_secs(61);
+    app.client().jwks().await.assert_status(200);
 }
 
 #[tokio::test]

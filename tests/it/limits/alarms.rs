@@ -39,6 +39,18 @@ async fn one_address_that_tries_five_hundred_accounts_at_once_gets_ten_evaluated
 }
 
 #[tokio::test]
+async fn what_the_network_is_refused_holds_no_place_of_the_address() {
+    let spray =
+        "[limit.\"login.spray\"]\ncount = 5\n[limit.\"login.spray_net\"]\ncount = 2\n[password]\nwait = \"200ms\"";
+    let daemon = Daemon::start(Options::sqlite().config(PROXY).config(spray)).await;
+    for number in 0..10 {
+        let email = format!("user{number}@example.org");
+        let answer = login(daemon.client(), "192.0.2.1", &email, WRONG).send().await;
+        assert_eq!(answer.status, if number < 2 { 401 } else { 429 }, "{number}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn own_accounts_do_not_hide_a_spray_and_repeats_on_one_account_are_none() {
     let app = InProcess::start(Options::sqlite().config(PROXY).config("[limit.\"login.spray\"]\ncount = 4")).await;
     let client = app.client();

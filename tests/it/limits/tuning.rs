@@ -241,6 +241,18 @@ async fn a_limit_is_tried_on_no_more_of_the_past_than_was_asked_for() {
 }
 
 #[tokio::test]
+async fn a_network_is_forgotten_by_any_address_in_it() {
+    let config = "[limit.\"login.net\"]\nrate = \"1/h\"\nburst = 1";
+    let daemon = Daemon::start(Options::sqlite().config(PROXY).config(config)).await;
+    let attempt = |from| login(daemon.client(), from, "ada@example.org", WRONG);
+    attempt("192.0.2.1").send().await.assert_status(401);
+    attempt("192.0.2.2").send().await.assert_refused(ErrorCode::RateLimited);
+    let ran = daemon.ctl().run(&["limit", "reset", "login.net", "--key", "192.0.2.9"]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    attempt("192.0.2.3").send().await.assert_status(401);
+}
+
+#[tokio::test]
 async fn a_long_list_waits_for_its_turn_instead_of_failing() {
     let daemon = Daemon::start(Options::sqlite().config("[limit.\"admin.uid\"]\nrate = \"10/s\"\nburst = 3")).await;
     for number in 0..8 {

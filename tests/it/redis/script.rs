@@ -165,7 +165,8 @@ fn a_ladder_is_climbed_as_the_pure_function_climbs_it() {
                 Op::Settle(..) => {}
                 Op::Forget => {
                     let reply = server.ask(Question::Forget(200), NOTHING).await;
-                    (rung.failures, generation) = (0, reply.generation);
+                    (rung.failures, generation) = (0, generation + 1);
+                    prop_assert_eq!(reply.generation, generation, "so that others drop what they know");
                 }
             }
         }

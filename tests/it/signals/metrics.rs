@@ -49,6 +49,7 @@ on_both! {
             (r#"authd_refreshes_total{outcome="retried"}"#, 1.0),
             (r#"authd_refreshes_total{outcome="replayed"}"#, 0.0),
             (r#"authd_limit_decisions_total{policy="login.account",outcome="denied"}"#, 1.0),
+            (r#"authd_limit_decisions_total{policy="login.hard",outcome="allowed"}"#, 2.0),
             (r#"authd_denials_total{fate="written"}"#, 1.0),
             ("authd_hash_evaluated_total", 2.0),
             ("authd_sessions_live", 1.0),

@@ -16,6 +16,7 @@ use std::sync::Arc;
 on_every_store!(
     every_history_of_charges_goes_as_the_rule_says,
     two_hundred_charges_at_once_get_what_the_lane_has,
+    limits_that_change_in_between_give_no_more_than_a_hundred_in_all,
     an_operator_opens_both_lanes_and_every_instance_hears_of_it_for_a_minute,
     a_reset_opens_both_lanes,
     a_deleted_account_leaves_no_count,
@@ -100,6 +101,19 @@ async fn two_hundred_charges_at_once_get_what_the_lane_has(world: World) {
     }
     let count = counted(&world, &account).await;
     assert_eq!(count.unknown + count.known, CEILING);
+}
+
+async fn limits_that_change_in_between_give_no_more_than_a_hundred_in_all(world: World) {
+    let account = world.account("ada@example.org").await;
+    let limit = |unknown, known| HardLimit::new(unknown, known).unwrap();
+    let mut charged = 0;
+    for (lane, limit) in [(Lane::Unknown, limit(70, 30)), (Lane::Known, limit(1, 99)), (Lane::Unknown, limit(99, 1))] {
+        while world.stores.hard.charge(&key(&account), lane, limit).await.unwrap().is_some() {
+            charged += 1;
+            assert!(charged <= CEILING, "{lane:?} {limit:?}");
+        }
+    }
+    assert_eq!(charged, CEILING);
 }
 
 async fn an_operator_opens_both_lanes_and_every_instance_hears_of_it_for_a_minute(world: World) {
