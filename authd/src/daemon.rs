@@ -177,7 +177,7 @@ impl Daemon {
         let router = http::router(HttpParts {
             auth: self.auth.clone(),
             options: self.http.clone(),
-            ready: Arc::new(Health(self.auth.clone())),
+            ready: Arc::new(Health::new(self.auth.clone())),
             clock: parts.clock.clone(),
             random: parts.random.clone(),
             tally: self.requests.clone(),

@@ -138,13 +138,14 @@ pub async fn serve(listener: TcpListener, app: Router, limits: ListenerLimits, m
         match accepted {
             Ok((stream, address)) => {
                 let peer = Peer(SocketAddr::new(address.ip().to_canonical(), address.port()));
-                let Some(slot) = slots.take(peer.0.ip()) else {
+                let traffic = Arc::new(Traffic::default());
+                let Some(slot) = slots.take(peer.0.ip(), Arc::clone(&traffic)) else {
                     refuse(&stream, peer);
                     continue;
                 };
                 // Answers are written whole; waiting for more to send would only delay them.
                 let _ = stream.set_nodelay(true);
-                let connection = Connection { app: app.clone(), peer, slot, traffic: Arc::default() };
+                let connection = Connection { app: app.clone(), peer, slot, traffic };
                 connections.spawn(connection.run(stream, limits.deadlines(), stop.clone()));
             }
             Err(error) => {
@@ -185,15 +186,21 @@ impl Connection {
             .max_buf_size(BUFFER_MAX)
             .serve_connection(TokioIo::new(gate), service);
         let mut connection = pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.slot.dismissed() => return,
-            () = stop.wait() => {
-                self.traffic.stop();
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+        let is_dismissed = tokio::select! {
+            ended = connection.as_mut() => return self.note(ended),
+            () = self.slot.dismissed() => true,
+            () = stop.wait() => false,
         };
+        if is_dismissed && !self.slot.is_used() {
+            return;
+        }
+        // What is being answered is answered to its end.
+        self.traffic.stop();
+        connection.as_mut().graceful_shutdown();
+        self.note(connection.await);
+    }
+
+    fn note(&self, ended: hyper::Result<()>) {
         if let Err(error) = ended {
             tracing::debug!(peer = %self.peer.0, %error, "connection ended early");
         }
@@ -207,7 +214,7 @@ impl Connection {
                 refusal_response(refusal)
             }
             Verdict::Pass | Verdict::PassAndClose => {
-                self.slot.keep();
+                self.slot.use_now();
                 let mut request = request.map(|body| self.traffic.request_body(number, body));
                 request.extensions_mut().insert(self.peer);
                 // Router's error type has no values.

@@ -29,35 +29,58 @@ use shared::{
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
+
+/// Whoever asks again within this is told what was seen: to look costs the database two commits, and anybody may ask.
+const LOOK_LASTS: Duration = Duration::from_millis(200);
 
 /// Tells whether requests can be answered: database writable, audit writable, a key usable.
-pub(super) struct Health(pub(super) Arc<Auth>);
+pub(super) struct Health {
+    auth: Arc<Auth>,
+    /// When somebody looked last, and what there was to see.
+    seen: tokio::sync::Mutex<Option<(Instant, Vec<Part>)>>,
+}
 
 #[async_trait::async_trait]
 impl ReadyCheck for Health {
     async fn parts(&self) -> Vec<Part> {
-        self.of(&self.look().await)
+        // Held while looking: whoever asks meanwhile waits for the same answer.
+        let mut seen = self.seen.lock().await;
+        match seen.as_ref() {
+            Some((when, parts)) if when.elapsed() < LOOK_LASTS => parts.clone(),
+            _ => {
+                let parts = self.of(&self.look().await);
+                *seen = Some((Instant::now(), parts.clone()));
+                parts
+            }
+        }
     }
 }
 
 impl Health {
+    /// Nobody has looked yet.
+    pub(super) fn new(auth: Arc<Auth>) -> Self {
+        Self { auth, seen: tokio::sync::Mutex::default() }
+    }
+
     /// Asks every part that can fail.
     pub(super) async fn look(&self) -> Look {
-        let parts = &self.0.parts;
-        let (writes, events, reads) = tokio::join!(parts.readiness.probe(), self.0.probe_audit(), parts.settings.all());
+        let parts = &self.auth.parts;
+        let (writes, events, reads) =
+            tokio::join!(parts.readiness.probe(), self.auth.probe_audit(), parts.settings.all());
         let database = match (writes, reads) {
             (Ok(_), _) => DatabaseState::Up,
             (Err(_), Ok(_)) => DatabaseState::ReadOnly,
             (Err(_), Err(_)) => DatabaseState::Down,
         };
-        self.0.conclude(database, if events.is_ok() { AuditState::Writable } else { AuditState::Closed })
+        self.auth.conclude(database, if events.is_ok() { AuditState::Writable } else { AuditState::Closed })
     }
 
     fn of(&self, look: &Look) -> Vec<Part> {
         let part = |name, works: bool| Part { name, state: if works { PartState::Up } else { PartState::Down } };
-        let redis = match self.0.parts.limiter.sharing() {
+        let redis = match self.auth.parts.limiter.sharing() {
             Sharing::Off => None,
             Sharing::On => Some(PartState::Up),
             Sharing::Down { .. } => Some(PartState::Degraded),
@@ -65,8 +88,8 @@ impl Health {
         let parts = [
             part("database", look.database == DatabaseState::Up),
             part("audit", look.audit == AuditState::Writable),
-            part("keys", !self.0.parts.signer.published().is_empty()),
-            part("restore", !self.0.is_locked_down()),
+            part("keys", !self.auth.parts.signer.published().is_empty()),
+            part("restore", !self.auth.is_locked_down()),
         ];
         parts.into_iter().chain(redis.map(|state| Part { name: "redis", state })).collect()
     }
@@ -232,7 +255,7 @@ fn degraded((condition, since_ms): (Condition, i64)) -> Degraded {
 #[async_trait::async_trait]
 impl Control for Running {
     async fn status(&self) -> StatusReport {
-        let health = Health(self.daemon.auth.clone());
+        let health = Health::new(self.daemon.auth.clone());
         let look = health.look().await;
         let parts = health.of(&look);
         let ready = parts.iter().all(|part| part.state != PartState::Down);

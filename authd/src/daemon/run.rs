@@ -185,7 +185,7 @@ async fn follow(daemon: Arc<Daemon>, anchor_file: PathBuf, listen: SocketAddr, m
         }
         // A database that is away is said below, and by the jobs in the log.
         let _ = anchor::check(&daemon.auth, &anchor_file).await;
-        let found = Health(daemon.auth.clone()).look().await.conditions.into_iter();
+        let found = Health::new(daemon.auth.clone()).look().await.conditions.into_iter();
         let found: Vec<String> = found
             .map(|(condition, since_ms)| format!("{} since {}", condition.name(), shared::time::Timestamp(since_ms)))
             .collect();

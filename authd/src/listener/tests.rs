@@ -305,6 +305,29 @@ async fn beyond_the_cap_silent_connections_give_way_and_busy_ones_stay() {
 }
 
 #[tokio::test]
+async fn beyond_the_cap_the_longest_idle_connection_gives_way_and_is_answered_until_then() {
+    let server = Server::start(ListenerLimits {
+        max_connections: 2,
+        header_timeout: Duration::from_secs(5),
+        keepalive_timeout: Duration::from_secs(9),
+        ..limits()
+    })
+    .await;
+    let (mut first, mut second) = (server.connect().await, server.connect().await);
+    for is_first in [true, false, true] {
+        let stream = if is_first { &mut first } else { &mut second };
+        stream.write_all(GET.as_bytes()).await.unwrap();
+        one(stream, "127.0.0.1").await;
+    }
+    let mut third = server.connect().await;
+    assert_eq!(rest(&mut second).await, "");
+    for stream in [&mut first, &mut third] {
+        stream.write_all(GET.as_bytes()).await.unwrap();
+        one(stream, "127.0.0.1").await;
+    }
+}
+
+#[tokio::test]
 async fn at_stop_idle_connections_end_at_once_and_requests_in_flight_are_answered() {
     let server = Server::start(ListenerLimits {
         header_timeout: Duration::from_secs(9),

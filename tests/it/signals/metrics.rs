@@ -110,6 +110,19 @@ async fn metrics_tell_what_operators_were_told_of_and_the_mode_and_breakers_in_f
 }
 
 #[tokio::test]
+async fn whoever_floods_the_question_for_readiness_costs_the_database_little() {
+    let daemon = Daemon::start(Options::sqlite()).await;
+    let reader = daemon.reader();
+    let writes = async || fetch(&reader).await[r#"authd_database_duration_seconds_count{work="write"}"#];
+    let before = writes().await;
+    for _ in 0..200 {
+        assert_eq!(daemon.client().ready().await.status, 200);
+    }
+    let cost = writes().await - before;
+    assert!(cost < 150.0, "{cost} writes; each look takes two");
+}
+
+#[tokio::test]
 async fn metrics_are_the_ones_of_the_manual() {
     let daemon = Daemon::start(Options::sqlite()).await;
     let series = fetch(&daemon.reader()).await;
