@@ -33,29 +33,44 @@ use std::{
 };
 use tokio::{sync::watch, time::Instant};
 
-/// Whoever asks again within this is told what was seen: to look costs the database two commits, and anybody may ask.
-const LOOK_LASTS: Duration = Duration::from_millis(200);
+/// To look costs the database two commits, and anybody may ask: so often in a second somebody looks.
+const LOOKS_A_SECOND: u32 = 10;
+
+/// What was seen last.
+struct Seen {
+    began: Instant,
+    /// The second that it belongs to, and how often somebody looked in it.
+    second: Instant,
+    looks: u32,
+    parts: Vec<Part>,
+}
 
 /// Tells whether requests can be answered: database writable, audit writable, a key usable.
 pub(super) struct Health {
     auth: Arc<Auth>,
-    /// When somebody looked last, and what there was to see.
-    seen: tokio::sync::Mutex<Option<(Instant, Vec<Part>)>>,
+    seen: tokio::sync::Mutex<Option<Seen>>,
 }
 
 #[async_trait::async_trait]
 impl ReadyCheck for Health {
     async fn parts(&self) -> Vec<Part> {
-        // Held while looking: whoever asks meanwhile waits for the same answer.
-        let mut seen = self.seen.lock().await;
-        match seen.as_ref() {
-            Some((when, parts)) if when.elapsed() < LOOK_LASTS => parts.clone(),
-            _ => {
-                let parts = self.of(&self.look().await);
-                *seen = Some((Instant::now(), parts.clone()));
-                parts
-            }
+        let asked = Instant::now();
+        // Held while looking: whoever asks meanwhile waits, and one of them looks for all.
+        let mut last = self.seen.lock().await;
+        let began = Instant::now();
+        let (second, looks) = match last.as_ref() {
+            Some(seen) if seen.began >= asked => return seen.parts.clone(),
+            Some(seen) if began.duration_since(seen.second) < Duration::from_secs(1) => (seen.second, seen.looks),
+            _ => (began, 0),
+        };
+        if let Some(seen) = last.as_ref()
+            && looks >= LOOKS_A_SECOND
+        {
+            return seen.parts.clone();
         }
+        let parts = self.of(&self.look().await);
+        *last = Some(Seen { began, second, looks: looks + 1, parts: parts.clone() });
+        parts
     }
 }
 
