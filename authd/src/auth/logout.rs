@@ -96,14 +96,17 @@ impl Auth {
     /// # Errors
     /// [`StoreError`]; what is left stays denied from memory.
     pub async fn retry_pending_ends(&self) -> Result<(), StoreError> {
-        for (handle, event) in self.revoked.sought() {
+        let mut ends = self.revoked.due_ends();
+        for (handle, event) in self.revoked.due_searches() {
             if let Some(session) = self.parts.sessions.find_by_handle(handle).await? {
                 let event = event.by(Actor::User(session.account.to_string()));
-                self.revoked.deny_until_durable(&session.id, PendingEnd { why: EndReason::Logout, event });
+                let end = PendingEnd { why: EndReason::Logout, event };
+                self.revoked.deny_until_durable(&session.id, end.clone());
+                ends.push((session.id, end));
             }
             self.revoked.found(handle);
         }
-        for (session, PendingEnd { why, event }) in self.revoked.pending() {
+        for (session, PendingEnd { why, event }) in ends {
             let filter = SessionFilter { id: Some(session.clone()), ..SessionFilter::default() };
             self.parts.sessions.revoke(filter, why, event).await?;
             self.revoked.made_durable(&session, self.forget_ms());

@@ -18,8 +18,31 @@ const MAX_PENDING: usize = 10_000;
 #[derive(Debug, Default)]
 pub struct RevokedSet {
     state: RwLock<State>,
-    pending: Mutex<HashMap<SessionId, PendingEnd>>,
-    sought: Mutex<HashMap<Handle, Event>>,
+    pending: Mutex<HashMap<SessionId, Waiting<PendingEnd>>>,
+    sought: Mutex<HashMap<Handle, Waiting<Event>>>,
+}
+
+/// What is to be done, by the call that wants it or, when that could not, by a job.
+#[derive(Debug)]
+struct Waiting<T> {
+    what: T,
+    /// Whether a turn of the job has gone by since: the call is over, or has been slow for as long.
+    is_due: bool,
+}
+
+impl<T: Clone> Waiting<T> {
+    fn new(what: T) -> Self {
+        Self { what, is_due: false }
+    }
+
+    /// What was already waiting at the last turn; the rest is at the next one.
+    fn due<K: Clone>(waiting: &Mutex<HashMap<K, Self>>) -> Vec<(K, T)> {
+        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = waiting.iter().filter(|(_, one)| one.is_due).map(|(key, one)| (key.clone(), one.what.clone()));
+        let due = due.collect();
+        waiting.values_mut().for_each(|one| one.is_due = true);
+        due
+    }
 }
 
 /// What a poll may forget.
@@ -88,22 +111,21 @@ impl RevokedSet {
     pub(super) fn deny_until_durable(&self, session: &SessionId, end: PendingEnd) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         if pending.len() < MAX_PENDING || pending.contains_key(session) {
-            pending.insert(session.clone(), end);
+            pending.insert(session.clone(), Waiting::new(end));
             self.state.write().unwrap_or_else(PoisonError::into_inner).denied.insert(session.clone());
         }
     }
 
-    /// Ends that wait to be durable.
-    pub(super) fn pending(&self) -> Vec<(SessionId, PendingEnd)> {
-        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.iter().map(|(session, end)| (session.clone(), end.clone())).collect()
+    /// Ends that have waited to be durable since the last time somebody asked.
+    pub(super) fn due_ends(&self) -> Vec<(SessionId, PendingEnd)> {
+        Waiting::due(&self.pending)
     }
 
     /// The session of this handle is to end; which one that is, storage has not said yet.
     pub(super) fn seek(&self, handle: Handle, event: Event) {
         let mut sought = self.sought.lock().unwrap_or_else(PoisonError::into_inner);
         if sought.len() < MAX_PENDING {
-            sought.insert(handle, event);
+            sought.insert(handle, Waiting::new(event));
         }
     }
 
@@ -112,10 +134,9 @@ impl RevokedSet {
         self.sought.lock().unwrap_or_else(PoisonError::into_inner).remove(&handle);
     }
 
-    /// Handles whose sessions are to end, each with the event of it.
-    pub(super) fn sought(&self) -> Vec<(Handle, Event)> {
-        let sought = self.sought.lock().unwrap_or_else(PoisonError::into_inner);
-        sought.iter().map(|(handle, event)| (*handle, event.clone())).collect()
+    /// Handles whose sessions have waited to end since the last time somebody asked, each with the event of it.
+    pub(super) fn due_searches(&self) -> Vec<(Handle, Event)> {
+        Waiting::due(&self.sought)
     }
 
     /// The end of `session` is durable now.
@@ -174,9 +195,10 @@ mod tests {
         set.deny_until_durable(&session, end());
         set.absorb(Vec::new(), 1, 1_000_000, Forget::Expired);
         assert!(set.denies(&session, 0));
-        assert_eq!(set.pending(), [(session.clone(), end())]);
+        assert_eq!(set.due_ends(), [], "whoever wants it may be at it");
+        assert_eq!(set.due_ends(), [(session.clone(), end())]);
         set.made_durable(&session, 2_000_000);
-        assert!(set.denies(&session, 0) && set.pending().is_empty());
+        assert!(set.denies(&session, 0) && set.due_ends().is_empty());
         set.absorb(Vec::new(), 2, 2_000_000, Forget::Nothing);
         assert!(set.denies(&session, 0), "a clock that is not believed ends nothing");
         set.absorb(Vec::new(), 2, 2_000_000, Forget::Expired);
