@@ -240,6 +240,8 @@ pub struct Account {
     pub passwords: Vec<String>,
     /// Its sessions, also those that ended.
     pub families: Vec<Family>,
+    /// An end of many that nobody confirmed may come late, and take along what was opened since.
+    late_end: bool,
 }
 
 impl Account {
@@ -247,7 +249,7 @@ impl Account {
     #[must_use]
     pub fn new(email: String, key: String, password: String) -> Self {
         let passwords = vec![password];
-        Self { email, key, exists: Known::No, disabled: Known::No, passwords, families: Vec::new() }
+        Self { email, key, exists: Known::No, disabled: Known::No, passwords, families: Vec::new(), late_end: false }
     }
 
     /// Whether something about the account itself is not known.
@@ -297,7 +299,11 @@ impl Account {
     fn open(&mut self, tokens: &Tokens) {
         let known = self.families.iter().any(|family| family.session == tokens.session);
         assert!(!known, "a session was opened twice: {tokens:?}");
-        self.families.push(Family::new(tokens));
+        let mut family = Family::new(tokens);
+        if self.late_end {
+            family.doubt();
+        }
+        self.families.push(family);
     }
 
     /// A change to this password, made in the session of `keep`.
@@ -317,11 +323,17 @@ impl Account {
 
     /// Something that ends every session but `keep` had this outcome.
     pub fn learn_end_of_others(&mut self, keep: Option<usize>, outcome: &Outcome) {
+        self.late_end |= outcome.is_unknown();
         for (at, family) in self.families.iter_mut().enumerate() {
             if Some(at) != keep {
                 family.learn_end(outcome);
             }
         }
+    }
+
+    /// No end of many is on its way any more.
+    pub fn nothing_is_late(&mut self) {
+        self.late_end = false;
     }
 
     /// A refusal of what the session `at` asked for means that it is over.

@@ -18,6 +18,7 @@ impl Person {
     /// # Panics
     /// When anything contradicts the oracle, or stays unknown although all is well.
     pub(super) async fn settle(&mut self) {
+        self.account.nothing_is_late();
         for _ in 0..TRIES {
             if !self.account.in_doubt() {
                 break;
