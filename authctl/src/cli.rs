@@ -115,6 +115,11 @@ pub(crate) fn parse_percent(text: &str) -> Result<u32, String> {
 pub enum Command {
     /// Show how the daemon is; exit with 3 when it is not ready
     Status,
+    /// Explain what happened to a session, an account, a request or an address, and which rule decided
+    Why {
+        /// Session, account (id, e-mail or user name), request id, IP address or network
+        subject: String,
+    },
     /// List and end sessions
     #[command(subcommand, alias = "sessions")]
     Session(cmd::session::Command),
@@ -155,10 +160,20 @@ pub enum Command {
     },
     /// Make a call of the admin API by its name
     Api(cmd::api::Call),
-    /// Print a completion script
+    /// Print a completion script; it completes ids too, by asking the daemon
     Completion {
         /// For which shell
         shell: clap_complete::Shell,
+    },
+    /// List the kinds of JSON output, or print the JSON schema of one
+    Schema {
+        /// Which kind, like session.list
+        kind: Option<String>,
+    },
+    /// Print authctl(1), or write every manual page of this program into a directory
+    Man {
+        /// Where to
+        directory: Option<PathBuf>,
     },
     /// Print the version
     Version,
@@ -197,6 +212,9 @@ impl Command {
             | Self::Reload { .. }
             | Self::Api(_)
             | Self::Completion { .. }
+            | Self::Schema { .. }
+            | Self::Man { .. }
+            | Self::Why { .. }
             | Self::Version => Uses::Nothing,
         }
     }

@@ -9,13 +9,16 @@ pub mod config;
 mod events;
 pub mod key;
 pub mod limit;
+mod man;
 pub mod mode;
 pub mod reload;
+pub mod schema;
 pub mod session;
 pub mod status;
 mod tail;
 pub mod user;
 pub mod version;
+mod why;
 
 use crate::{cli::Command, context::Context, error::Error};
 
@@ -41,6 +44,9 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Erro
         Command::Reload { wait } => reload::run(context, wait).await,
         Command::Api(call) => api::run(context, call).await,
         Command::Completion { shell } => completion::run(context, shell),
+        Command::Schema { kind } => schema::run(context, kind.as_deref()),
+        Command::Man { directory } => man::run(context, directory.as_deref()),
+        Command::Why { subject } => why::run(context, subject).await,
         Command::Version => version::run(context),
     }
 }

@@ -6,11 +6,13 @@
 pub mod cli;
 pub mod client;
 pub mod cmd;
+pub mod completing;
 pub mod context;
 pub mod error;
 mod man;
 pub mod output;
 pub mod prompt;
+pub mod schema;
 pub mod when;
 
 pub use man::man_pages;
@@ -35,6 +37,9 @@ pub fn command() -> clap::Command {
 #[must_use]
 pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(code) = completing::answer(&args) {
+        return code;
+    }
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(refusal) => return report_usage(&refusal, &args),

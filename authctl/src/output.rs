@@ -263,6 +263,13 @@ impl Output {
         error.exit().code()
     }
 
+    /// Columns for running text: those of the terminal, 100 at most, which is as long as lines are read well; with
+    /// `-o wide` nothing is broken.
+    #[must_use]
+    pub fn columns_of_text(&self) -> usize {
+        if self.format == Format::Wide { usize::MAX } else { self.width.min(100) }
+    }
+
     fn room(&self) -> usize {
         if self.format == Format::Wide { usize::MAX } else { self.width }
     }

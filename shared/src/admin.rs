@@ -1,5 +1,6 @@
 //! The admin API: one type per call, used by the daemon's router and by `authctl`.
 
+use crate::schema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt;
 
@@ -65,6 +66,7 @@ pub mod limit;
 pub mod mode;
 pub mod session;
 pub mod user;
+pub mod why;
 
 /// Items of a list when the request does not say.
 pub const DEFAULT_PAGE: u32 = 50;
@@ -76,7 +78,7 @@ pub const POSITION_HEADER: &str = "x-authd-position";
 pub const SECRET_FIELDS: &[&str] = &["password", "reset_token"];
 
 /// What is known of a call without its types.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct CallInfo {
     /// `/v1/<noun>/<verb>`.
     pub path: &'static str,
@@ -84,13 +86,15 @@ pub struct CallInfo {
     pub access: Access,
     /// One value, or a stream of them.
     pub shape: Shape,
+    /// The JSON schema of its answer, of a stream's of one line.
+    pub answer: fn() -> serde_json::Value,
 }
 
 impl CallInfo {
     /// The description of `C`.
     #[must_use]
     pub const fn of<C: Call>() -> Self {
-        Self { path: C::PATH, access: C::ACCESS, shape: C::SHAPE }
+        Self { path: C::PATH, access: C::ACCESS, shape: C::SHAPE, answer: schema::of::<C::Response> }
     }
 
     /// The call at `path`, if this version has it.
@@ -136,11 +140,13 @@ pub const CALLS: &[CallInfo] = &[
     CallInfo::of::<address::AllowList>(),
     CallInfo::of::<address::AllowAdd>(),
     CallInfo::of::<address::AllowRemove>(),
+    CallInfo::of::<why::Why>(),
     CallInfo::of::<breaker::List>(),
     CallInfo::of::<breaker::Open>(),
     CallInfo::of::<breaker::Close>(),
     CallInfo::of::<config::Show>(),
     CallInfo::of::<config::Check>(),
+    CallInfo::of::<config::Schema>(),
 ];
 
 /// A request without fields: `{}`.

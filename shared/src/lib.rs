@@ -10,4 +10,5 @@ pub mod mode;
 pub mod notable;
 pub mod print;
 pub mod rate;
+pub mod schema;
 pub mod time;

@@ -32,6 +32,7 @@ macro_rules! on_both {
 
 mod admin;
 mod bans;
+mod desk;
 mod device;
 mod failures;
 mod flood;

@@ -1,14 +1,13 @@
 //! `authctl completion`
 
-use crate::{context::Context, error::Error};
+use crate::{completing, context::Context, error::Error};
 use clap_complete::Shell;
 
-/// Prints a completion script.
+/// Prints the script that makes a shell ask this program how to go on.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn run(context: &mut Context<'_>, shell: Shell) -> Result<(), Error> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut crate::command(), "authctl", &mut script);
-    context.output.raw(&String::from_utf8_lossy(&script))
+    let script = completing::script(shell)?;
+    context.output.raw(&script)
 }

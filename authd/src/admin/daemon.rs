@@ -36,3 +36,8 @@ pub(super) async fn show_config(admin: Arc<Admin>, _: Caller, _: Empty) -> Resul
 pub(super) async fn check_config(admin: Arc<Admin>, _: Caller, _: Empty) -> Result<Checked, Denied> {
     Ok(admin.control.check_config().await)
 }
+
+/// `config/schema`
+pub(super) async fn config_schema(_: Arc<Admin>, _: Caller, _: Empty) -> Result<serde_json::Value, Denied> {
+    Ok(crate::config::schema())
+}

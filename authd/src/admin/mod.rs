@@ -26,6 +26,7 @@ mod session;
 mod slots;
 pub mod socket;
 mod user;
+mod why;
 mod witness;
 
 pub use call::Caller;
@@ -119,6 +120,7 @@ fn router(admin: Arc<Admin>) -> Router {
         .add::<daemon_calls::Reload, _, _>(daemon::reload)
         .add::<config_calls::Show, _, _>(daemon::show_config)
         .add::<config_calls::Check, _, _>(daemon::check_config)
+        .add::<config_calls::Schema, _, _>(daemon::config_schema)
         .add::<session_calls::List, _, _>(session::list)
         .add::<session_calls::Show, _, _>(session::show)
         .add::<session_calls::Revoke, _, _>(session::revoke)
@@ -149,6 +151,7 @@ fn router(admin: Arc<Admin>) -> Router {
         .page(metrics::PATH, get(metrics::metrics))
         .add::<limit_calls::Top, _, _>(limit::top)
         .add::<limit_calls::Test, _, _>(limit_test::test)
+        .add::<shared::admin::why::Why, _, _>(why::why)
         .add::<address_calls::BanList, _, _>(address::bans)
         .add::<address_calls::BanAdd, _, _>(address::ban)
         .add::<address_calls::BanRemove, _, _>(address::unban)

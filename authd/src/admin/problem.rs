@@ -134,7 +134,7 @@ impl Denied {
 
 fn code_of(refusal: &OperatorRefusal) -> ErrorCode {
     match refusal {
-        OperatorRefusal::NotFound => ErrorCode::NotFound,
+        OperatorRefusal::NotFound | OperatorRefusal::Unknown(_) => ErrorCode::NotFound,
         OperatorRefusal::Ambiguous(_) | OperatorRefusal::Drifted { .. } => ErrorCode::Conflict,
         OperatorRefusal::Invalid(_) => ErrorCode::Malformed,
         OperatorRefusal::Storage(_) => ErrorCode::StorageUnavailable,

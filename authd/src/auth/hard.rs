@@ -35,7 +35,7 @@ pub struct LockedLanes {
 }
 
 impl Auth {
-    fn hard_limit(&self) -> HardLimit {
+    pub(super) fn hard_limit(&self) -> HardLimit {
         match self.limits().get(PolicyName::LoginHard).map(|policy| policy.value) {
             Some(PolicyValue::Hard(limit)) => limit,
             _ => HardLimit::default(),

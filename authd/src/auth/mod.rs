@@ -32,6 +32,7 @@ mod session;
 mod spool;
 mod tally;
 mod user;
+mod why;
 
 pub use address::{BanGuard, RuleWish};
 pub use attack::Alarm;

@@ -74,6 +74,9 @@ pub enum OperatorRefusal {
     /// 404.
     #[error("not found")]
     NotFound,
+    /// 404, saying where was looked.
+    #[error("{0}")]
+    Unknown(String),
     /// 409: several match.
     #[error("several match: {}", .0.join(", "))]
     Ambiguous(Vec<String>),

@@ -31,3 +31,4 @@ pub mod spread;
 pub mod store_error;
 pub mod tally;
 pub mod token;
+pub mod why;

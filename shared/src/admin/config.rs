@@ -11,6 +11,10 @@ call!(
     /// Reads the configuration files and says what is wrong with them and what a reload would change.
     Check: "/v1/config/check", Admin, Empty => Checked
 );
+call!(
+    /// The JSON schema of the configuration file.
+    Schema: "/v1/config/schema", Read, Empty => serde_json::Value
+);
 
 /// A setting.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,0 +1,5 @@
+//! The operator's desk: what happened and why, whether all is well, and the shapes of what is printed.
+
+mod completion;
+mod schemas;
+mod why;
