@@ -112,12 +112,12 @@ impl Daemon {
         let redis_place = limits::redis_place(config)?;
         let circuit = parts::circuit(DATABASE, config, &ports);
         let stores = store::open(parts::store_options(config, &ports, circuit.clone())).await?;
-        let kek = keyring::find(config, stores.keys.as_ref(), ports.random.as_ref()).await?;
-        let kek = Arc::new(kek);
+        let (keks, root) = keyring::find(config, stores.wraps.as_ref(), ports.random.as_ref()).await?;
+        let keks = Arc::new(keks);
         let passwords = Arc::new(LivePolicy::new(parts::password_policy(config)?));
         let hasher = parts::hash_pool(config, passwords.clone(), &ports)?;
         let settings = settings::settings(config);
-        let sealer = Arc::new(Keys::new(&kek, ports.random.clone()));
+        let sealer = Arc::new(Keys::new(&root, ports.random.clone()));
         let limits = limits::limits(config, redis_place, &settings.limits, &sealer, &ports).await;
         let circuits = std::iter::once(circuit).chain(limits.circuit).collect();
         let auth = Auth::new(
@@ -127,6 +127,8 @@ impl Daemon {
                 devices: stores.devices.clone(),
                 hard: stores.hard.clone(),
                 keys: stores.keys.clone(),
+                wraps: stores.wraps.clone(),
+                wrapper: keks.clone(),
                 settings: stores.settings.clone(),
                 rules: stores.rules.clone(),
                 audit: stores.audit.clone(),
@@ -135,7 +137,7 @@ impl Daemon {
                 limiter: limits.limiter,
                 passwords: passwords.clone(),
                 hasher: Arc::new(hasher),
-                signer: Arc::new(JwtSigner::new(parts::token_settings(config), kek.clone(), ports.random.clone())),
+                signer: Arc::new(JwtSigner::new(parts::token_settings(config), keks, ports.random.clone())),
                 sealer,
                 circuits,
                 clock: ports.clock,

@@ -137,6 +137,15 @@ CREATE TABLE idempotency (
 CREATE INDEX idempotency_expires ON idempotency (expires_ms);
 CREATE INDEX idempotency_account ON idempotency (account_id);
 
+-- The secret that every key below the key-encryption key comes from, encrypted under it: one row, made once.
+CREATE TABLE root_secret (
+    tenant_id  TEXT PRIMARY KEY DEFAULT 'default' REFERENCES tenant (id),
+    wrapped    BYTEA NOT NULL,
+    kek_id     TEXT NOT NULL,
+    created_ms BIGINT NOT NULL
+);
+
+-- `wrapped` is the private half under the key-encryption key `kek_id`; emptied when the key ends.
 CREATE TABLE signing_key (
     id               TEXT COLLATE "C" PRIMARY KEY,
     tenant_id        TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
@@ -144,6 +153,7 @@ CREATE TABLE signing_key (
     state            TEXT NOT NULL,
     public           BYTEA NOT NULL,
     wrapped          BYTEA NOT NULL,
+    kek_id           TEXT NOT NULL,
     created_ms       BIGINT NOT NULL,
     promote_after_ms BIGINT,
     activated_ms     BIGINT,
@@ -247,10 +257,16 @@ CREATE TABLE address_rule (
 );
 
 CREATE TABLE instance (
-    name      TEXT PRIMARY KEY,
-    tenant_id TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
-    beat_ms   BIGINT NOT NULL,
-    serving   TEXT NOT NULL
+    name          TEXT PRIMARY KEY,
+    tenant_id     TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    beat_ms       BIGINT NOT NULL,
+    -- When it ended by itself.
+    left_ms       BIGINT,
+    serving       TEXT NOT NULL,
+    -- The key-encryption keys it can read with; it writes with the first.
+    keks          TEXT NOT NULL,
+    cache_ms      BIGINT NOT NULL,
+    access_ttl_ms BIGINT NOT NULL
 );
 
 -- One row that readiness writes to: a database that can be read but not written is not ready.

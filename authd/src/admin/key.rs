@@ -6,8 +6,8 @@ use super::{
     problem::Denied,
 };
 use crate::{
-    auth::{KeyRotation, RotationPace},
-    domain::key::{KeyPlan, KeyState, SigningKey},
+    auth::{KeyFacts, KeyRotation, RotationPace},
+    domain::key::KeyState,
 };
 use shared::{
     admin::{
@@ -23,9 +23,8 @@ const FORCED: &str = "promoted at once: verifiers refuse new tokens until they f
 
 /// `key/list`
 pub(super) async fn list(admin: Arc<Admin>, _: Caller, _: Empty) -> Result<Page<Key>, Denied> {
-    let plan = admin.auth.key_plan();
-    let stored = admin.auth.list_keys().await?;
-    Ok(Page::whole(stored.iter().rev().map(|stored| key(stored, &plan)).collect()))
+    let found = admin.auth.describe_keys().await?;
+    Ok(Page::whole(found.into_iter().rev().map(key).collect()))
 }
 
 /// `key/rotate`
@@ -52,23 +51,22 @@ pub(super) async fn jwks(admin: Arc<Admin>, _: Caller, _: Empty) -> Result<serde
     serde_json::from_str(&admin.auth.key_set().json).map_err(|_| Denied::Unwritable)
 }
 
-fn key(stored: &SigningKey, plan: &KeyPlan) -> Key {
-    let outlived_ms = plan.access_ttl_ms.saturating_add(plan.cache_ms).saturating_add(plan.skew_ms);
-    let leaves_ms = stored.ended_ms.or(stored.retiring_ms.map(|since_ms| since_ms.saturating_add(outlived_ms)));
+fn key(facts: KeyFacts) -> Key {
+    let KeyFacts { key, leaves_ms, .. } = facts;
     Key {
-        id: stored.id.clone(),
-        algorithm: stored.algorithm.as_str().to_owned(),
-        state: match stored.state {
+        id: key.id,
+        algorithm: key.algorithm.as_str().to_owned(),
+        state: match key.state {
             KeyState::Staged => State::Staged,
             KeyState::Active => State::Active,
             KeyState::Retiring => State::Retiring,
             KeyState::Retired => State::Retired,
             KeyState::Revoked => State::Revoked,
         },
-        created_at: Timestamp(stored.created_ms),
+        created_at: Timestamp(key.created_ms),
         // A key is published in the transaction that makes it.
-        published_at: Some(Timestamp(stored.created_ms)),
-        activated_at: stored.activated_ms.map(Timestamp),
+        published_at: Some(Timestamp(key.created_ms)),
+        activated_at: key.activated_ms.map(Timestamp),
         retires_at: leaves_ms.map(Timestamp),
     }
 }

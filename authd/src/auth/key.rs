@@ -1,41 +1,64 @@
-//! The life of signing keys: staging, promotion, retirement, and what operators ask of it.
+//! The life of signing keys as it goes by itself: staging, promotion, retirement.
 
-use crate::auth::{Auth, Operator, OperatorRefusal, Refusal};
+use crate::auth::Auth;
 use crate::domain::{
     audit::{Action, Event},
-    key::{
-        Heartbeat, KeyPlan, KeyState, KeyStep, SigningKey, is_known_everywhere, known_everywhere_ms, live_instances,
-        plan_steps,
-    },
+    instance::{Heartbeat, Presence, live_instances},
+    key::SigningKey,
+    key_plan::{KEYS_KNOWN_MS, KeyPlan, KeyStep, plan_steps},
     login::KeySet,
     store_error::StoreError,
+    wrap::writes_under,
 };
 use shared::id::KeyId;
-use std::sync::atomic::Ordering;
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicI64, AtomicU64, Ordering},
+};
 
-/// What `key rotate` did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyRotation {
-    /// The staged key signs now.
-    Promoted(KeyId),
-    /// The staged key will sign as soon as every instance has served it long enough.
-    Scheduled {
-        /// The key.
-        key: KeyId,
-        /// When that is, by database time, unless an instance starts afresh until then.
-        at_ms: i64,
-    },
+/// Which of several looks at the keys was the last, and when, by the monotonic clock.
+#[derive(Debug, Default)]
+pub(super) struct KeysInForce {
+    next: AtomicU64,
+    last: Mutex<u64>,
+    seen_ms: AtomicI64,
 }
 
 impl Auth {
-    /// Reads the keys and puts them into force; every instance does so each second.
+    /// Reads the keys and puts them into force; every instance does so twice a second.
     ///
     /// # Errors
-    /// [`StoreError`]; the keys in force stay.
+    /// [`StoreError`]; the keys in force stay. [`StoreError::Corrupt`] for a key that does not open; it is left out.
     pub async fn poll_keys(&self) -> Result<Vec<SigningKey>, StoreError> {
+        let (keys, installed) = self.read_keys().await?;
+        installed.map(|()| keys)
+    }
+
+    /// Reads the keys and puts those that open into force.
+    async fn read_keys(&self) -> Result<(Vec<SigningKey>, Result<(), StoreError>), StoreError> {
+        let look = self.keys.next.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let began_ms = self.parts.clock.monotonic_ms();
         let keys = self.parts.keys.keys().await?;
-        self.parts.signer.install(&keys)?;
-        Ok(keys)
+        let mut last = self.keys.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // A slow look must not undo what a later one has found, such as a key that was withdrawn meanwhile.
+        if look < *last {
+            return Ok((keys, Ok(())));
+        }
+        *last = look;
+        let installed = self.parts.signer.install(&keys);
+        self.keys.seen_ms.store(began_ms, Ordering::Relaxed);
+        Ok((keys, installed))
+    }
+
+    /// Looks at the keys before a token is signed when that was not possible for a while: an instance that was halted
+    /// must not go on signing with a key that others have retired.
+    pub(super) async fn know_keys(&self) -> Result<(), StoreError> {
+        let seen_ms = self.keys.seen_ms.load(Ordering::Relaxed);
+        if self.parts.clock.monotonic_ms().saturating_sub(seen_ms) > KEYS_KNOWN_MS {
+            // A key that does not open is left out; the jobs say so.
+            return self.read_keys().await.map(drop);
+        }
+        Ok(())
     }
 
     /// One beat of an instance: says what it serves, then takes the steps that are due; none while the clock that says
@@ -44,25 +67,41 @@ impl Auth {
     /// # Errors
     /// [`StoreError`]; the current key keeps signing.
     pub async fn beat(&self, instance: &str) -> Result<(), StoreError> {
-        let mut keys = self.poll_keys().await?;
-        let plan = self.settings().keys;
+        let (mut keys, mut installed) = self.read_keys().await?;
         // A new installation takes three rounds: stage, activate, stage the next one.
         for _ in 0..4 {
-            let (beats, now_ms) = self.parts.keys.beat(instance, &self.parts.signer.published()).await?;
+            let (beats, now_ms) = self.parts.keys.beat(&self.presence(instance)).await?;
             self.count_instances(&beats, now_ms);
             if !self.is_time_believed(now_ms) {
                 break;
             }
-            let steps = plan_steps(&keys, &beats, &plan, now_ms);
+            let steps = plan_steps(&keys, &beats, &self.key_plan(&beats, now_ms), now_ms);
             if steps.is_empty() {
                 break;
             }
             for step in steps {
-                self.take_step(step).await?;
+                self.take_step(step, &beats, now_ms).await?;
             }
-            keys = self.poll_keys().await?;
+            (keys, installed) = self.read_keys().await?;
         }
-        Ok(())
+        installed
+    }
+
+    /// What this instance says of itself.
+    pub(super) fn presence(&self, instance: &str) -> Presence {
+        let plan = self.settings().keys;
+        Presence {
+            instance: instance.to_owned(),
+            serving: self.parts.signer.published(),
+            keks: self.parts.wrapper.ids(),
+            cache_ms: plan.cache_ms,
+            access_ttl_ms: plan.access_ttl_ms,
+        }
+    }
+
+    /// How the key life cycle is timed, given what all instances serve and have served lately.
+    pub(super) fn key_plan(&self, beats: &[Heartbeat], now_ms: i64) -> KeyPlan {
+        self.settings().keys.over(beats, now_ms)
     }
 
     /// Counts the instances that live: one that began a moment ago has its share from the next turn on.
@@ -91,10 +130,10 @@ impl Auth {
         self.parts.keys.leave(instance).await
     }
 
-    async fn take_step(&self, step: KeyStep) -> Result<(), StoreError> {
+    async fn take_step(&self, step: KeyStep, beats: &[Heartbeat], now_ms: i64) -> Result<(), StoreError> {
         match step {
             KeyStep::Stage => {
-                let key = self.parts.signer.generate(KeyId::new(self.now_ms(), self.id_entropy()), self.now_ms())?;
+                let key = self.new_key(beats, now_ms)?;
                 let event = self.key_event(Action::KeyStaged, &key.id);
                 self.parts.keys.stage(key, event).await?;
             }
@@ -108,16 +147,15 @@ impl Auth {
         Ok(())
     }
 
-    fn key_event(&self, action: Action, id: &KeyId) -> Event {
-        self.job_event("rotate", action).about("key", id.as_str())
+    /// A key to be staged, which every live instance can open.
+    pub(super) fn new_key(&self, beats: &[Heartbeat], now_ms: i64) -> Result<SigningKey, StoreError> {
+        let ours = self.parts.wrapper.ids();
+        let id = KeyId::new(self.now_ms(), self.id_entropy());
+        self.parts.signer.generate(id, now_ms, writes_under(&ours, beats, now_ms))
     }
 
-    /// All keys that are in use or ended lately, oldest first.
-    ///
-    /// # Errors
-    /// [`OperatorRefusal::Storage`].
-    pub async fn list_keys(&self) -> Result<Vec<SigningKey>, OperatorRefusal> {
-        Ok(self.parts.keys.keys().await?)
+    fn key_event(&self, action: Action, id: &KeyId) -> Event {
+        self.job_event("rotate", action).about("key", id.as_str())
     }
 
     /// The published keys, from memory.
@@ -125,57 +163,4 @@ impl Auth {
     pub fn key_set(&self) -> KeySet {
         self.parts.signer.key_set()
     }
-
-    /// How the key life cycle is timed.
-    #[must_use]
-    pub fn key_plan(&self) -> KeyPlan {
-        self.settings().keys
-    }
-
-    /// Lets the staged key sign: now with `force`, else as soon as every live instance has served it long enough.
-    ///
-    /// # Errors
-    /// [`OperatorRefusal`].
-    pub async fn rotate_keys(
-        &self,
-        operator: &Operator,
-        pace: RotationPace,
-        instance: &str,
-    ) -> Result<KeyRotation, OperatorRefusal> {
-        self.beat(instance).await?;
-        let keys = self.parts.keys.keys().await?;
-        let staged = keys.iter().find(|key| key.state == KeyState::Staged);
-        let staged = staged.ok_or(OperatorRefusal::Refused(Refusal::NotReady("no key is staged yet")))?;
-        let (beats, now_ms) = self.parts.keys.beat(instance, &self.parts.signer.published()).await?;
-        let plan = self.key_plan();
-        let at_once = pace == RotationPace::AtOnce || is_known_everywhere(staged, &beats, &plan, now_ms);
-        let scheduled = KeyRotation::Scheduled {
-            key: staged.id.clone(),
-            at_ms: known_everywhere_ms(staged, &beats, &plan, now_ms),
-        };
-        if operator.is_dry_run() {
-            return Ok(if at_once { KeyRotation::Promoted(staged.id.clone()) } else { scheduled });
-        }
-        let action = if at_once { Action::KeyActivated } else { Action::KeyStaged };
-        let event = self.operator_event(operator, action).about("key", staged.id.as_str());
-        let event = event.with("pace", if pace == RotationPace::AtOnce { "at_once" } else { "safe" });
-        if !at_once {
-            let asked = self.parts.keys.request_promotion(&staged.id, event.with("promotion", "requested")).await?;
-            return if asked { Ok(scheduled) } else { Err(OperatorRefusal::NotFound) };
-        }
-        if !self.parts.keys.activate(&staged.id, event).await? {
-            return Err(OperatorRefusal::NotFound);
-        }
-        self.beat(instance).await?;
-        Ok(KeyRotation::Promoted(staged.id.clone()))
-    }
-}
-
-/// How fast an operator wants a rotation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RotationPace {
-    /// When no verifier can miss the new key.
-    Safe,
-    /// Now: verifiers with an older copy of the set refuse new tokens until they fetch it again.
-    AtOnce,
 }

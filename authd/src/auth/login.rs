@@ -163,6 +163,7 @@ impl Auth {
         known: Option<Device>,
     ) -> Result<Tokens, Refusal> {
         let account = &record.account;
+        self.know_keys().await?;
         let (session, refresh) = self.new_session(&account.id, account.epoch, caller.origin(), "pwd")?;
         let (device, token) = match known {
             Some(device) => (SessionDevice::Known(device.id), None),

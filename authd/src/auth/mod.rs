@@ -13,6 +13,7 @@ mod floor;
 mod grant;
 mod hard;
 mod key;
+mod key_change;
 mod limit;
 mod limited;
 mod login;
@@ -41,7 +42,7 @@ pub use condition::{AuditState, DatabaseState, Look};
 pub use denial::Flush;
 pub use grant::{Bearer, Tokens};
 pub use hard::LockedLanes;
-pub use key::{KeyRotation, RotationPace};
+pub use key_change::{KeyFacts, KeyRotation, RotationPace};
 pub use limit::LimitChange;
 pub use login::Attempt;
 pub use logout::{LogoutProof, LogoutScope};
@@ -64,7 +65,8 @@ use crate::domain::{
     clock::{Clock, Random, random_bytes},
     device::DeviceStore,
     hard::HardStore,
-    key::{KeyPlan, KeyStore},
+    key::KeyStore,
+    key_plan::KeyPlan,
     limit::{Limiter, PolicySet},
     login::{Sealer, TokenSigner},
     password::{PasswordHasher, PasswordPolicy},
@@ -72,6 +74,7 @@ use crate::domain::{
     session::{DeviceSummary, Network, Recording, ReplayScope, SessionCap, SessionStore},
     setting::{Readiness, SettingStore},
     tally::Tally,
+    wrap::{WrapStore, Wrapper},
 };
 use ipnet::IpNet;
 use shared::id::EventId;
@@ -95,6 +98,10 @@ pub struct Parts {
     pub hard: Arc<dyn HardStore>,
     /// Signing keys.
     pub keys: Arc<dyn KeyStore>,
+    /// What is encrypted under the key-encryption key.
+    pub wraps: Arc<dyn WrapStore>,
+    /// The key-encryption keys.
+    pub wrapper: Arc<dyn Wrapper>,
     /// Live settings.
     pub settings: Arc<dyn SettingStore>,
     /// Bans and allowances.
@@ -208,6 +215,7 @@ pub struct Auth {
     rules: address::Rules,
     alarms: attack::Alarms,
     instances: AtomicU32,
+    keys: key::KeysInForce,
     breaker_events: breaker::BreakerEvents,
 }
 
@@ -233,6 +241,7 @@ impl Auth {
             rules: address::Rules::default(),
             alarms: attack::Alarms::default(),
             instances: AtomicU32::new(1),
+            keys: key::KeysInForce::default(),
             breaker_events: breaker::BreakerEvents::default(),
             settings: RwLock::new(Arc::new(settings)),
         }

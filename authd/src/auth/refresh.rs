@@ -88,6 +88,7 @@ impl Auth {
             self.tally.refreshes.count(RefreshOutcome::Refused);
             return Err(self.refuse_token(caller, event.denied("unknown_token")).await);
         };
+        self.know_keys().await?;
         let successor = self.new_refresh_token(presented.handle())?;
         let seal = Arc::new(CallSeal {
             sealer: self.parts.sealer.clone(),

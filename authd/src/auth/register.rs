@@ -51,6 +51,7 @@ impl Auth {
         let password = registration.password;
         let id = UserId::new(self.now_ms(), self.id_entropy());
         let hash = self.parts.hasher.hash(password.clone()).await?;
+        self.know_keys().await?;
         let (session, refresh) = self.new_session(&id, 0, caller.origin(), "pwd")?;
         let (device, device_token) = self.new_device();
         let (session_id, amr) = (session.id.clone(), session.amr.clone());

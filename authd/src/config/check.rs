@@ -189,12 +189,16 @@ impl Checker<'_> {
     fn files(&mut self) {
         let named = [
             ("key.encryption_key", &self.config.key.encryption_key),
+            ("key.previous_encryption_key", &self.config.key.previous_encryption_key),
             ("password.blocklist", &self.config.password.blocklist),
         ];
         for (key, file) in named {
             let missing = file.as_deref().is_some_and(|file: &Path| !file.exists());
             if missing && key == "key.encryption_key" {
                 let hint = "make one: (umask 077; authd generate-key > FILE)   or correct the path";
+                self.refuse(&[key], "there is no such file", hint);
+            } else if missing && key == "key.previous_encryption_key" {
+                let hint = "restore it; or remove the line, if `authctl status` said that it can go";
                 self.refuse(&[key], "there is no such file", hint);
             } else if missing {
                 self.refuse(&[key], "there is no such file", "correct the path");

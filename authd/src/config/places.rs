@@ -18,6 +18,8 @@ pub struct Places {
     pub database: DatabasePlace,
     /// The key-encryption key.
     pub kek: KekPlace,
+    /// The key-encryption key before that, while it is being replaced.
+    pub previous_kek: Option<PathBuf>,
     /// File for audit checkpoints.
     pub audit_anchor: PathBuf,
     /// Where the service manager puts credentials, with modes of its own.
@@ -68,6 +70,7 @@ impl Places {
             read_socket: config.admin.read_socket.clone().unwrap_or_else(|| runtime_dir.join("read.sock")),
             audit_anchor: config.audit.checkpoint_file.clone().unwrap_or_else(|| data_dir.join("audit.anchor")),
             kek: kek(args, config, &data_dir),
+            previous_kek: config.key.previous_encryption_key.clone().or_else(|| credential(args, "kek.old")),
             data_dir_is_given: args.data_dir.is_some(),
             credentials_dir: args.path("CREDENTIALS_DIRECTORY"),
             database,
@@ -109,11 +112,15 @@ fn kek(args: &Args, config: &Config, data_dir: &Path) -> KekPlace {
     if let Some(file) = &config.key.encryption_key {
         return KekPlace::Given(file.clone());
     }
-    let credential = args.path("CREDENTIALS_DIRECTORY").map(|directory| directory.join("kek"));
-    match credential.filter(|file| file.exists()) {
+    match credential(args, "kek") {
         Some(file) => KekPlace::Given(file),
         None => KekPlace::Generated(data_dir.join("kek")),
     }
+}
+
+/// What the service manager gave under this name.
+fn credential(args: &Args, name: &str) -> Option<PathBuf> {
+    args.path("CREDENTIALS_DIRECTORY").map(|directory| directory.join(name)).filter(|file| file.exists())
 }
 
 #[cfg(test)]
@@ -161,5 +168,8 @@ mod tests {
         assert!(matches!(places(&args).kek, KekPlace::Generated(_)));
         std::fs::write(directory.path().join("kek"), "x").unwrap();
         assert_eq!(places(&args).kek, KekPlace::Given(directory.path().join("kek")));
+        assert_eq!(places(&args).previous_kek, None);
+        std::fs::write(directory.path().join("kek.old"), "x").unwrap();
+        assert_eq!(places(&args).previous_kek, Some(directory.path().join("kek.old")));
     }
 }

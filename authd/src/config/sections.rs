@@ -213,6 +213,9 @@ sections! {
         /// File with the key-encryption key: 32 bytes in base64, as `authd generate-key` prints them, the same for all
         /// instances. Empty: the credential `kek`; else, with SQLite only, a file that is made in the data directory.
         Restart encryption_key: Option<PathBuf> = "";
+        /// File with the key-encryption key before this one, while another takes its place: what is encrypted under it is
+        /// moved to the new one. Empty: the credential `kek.old`, if there is one. `authctl status` says when it can go.
+        Restart previous_encryption_key: Option<PathBuf> = "";
     }
 
     /// When calls to a failing dependency (database, Redis) are no longer tried.

@@ -7,12 +7,13 @@ mod provider;
 mod remembered;
 
 use crate::{
-    crypto::kek::Kek,
+    crypto::keks::Keks,
     domain::{
         clock::Random,
         key::{KeyAlgorithm, KeyState, SigningKey},
         login::{AccessClaims, KeySet, NoActiveKey, TokenRefusal, TokenSigner, VerifiedToken},
         store_error::StoreError,
+        wrap::Item,
     },
 };
 use claims::{Audience, Wire};
@@ -25,8 +26,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 /// A longer token is refused unread; ours have about 700 bytes.
 const MAX_TOKEN_LEN: usize = 8 * 1_024;
-/// What wrapped private halves are bound to, beside their `kid`.
-const WRAP_PURPOSE: &str = "access token signing";
 
 /// What tokens say of this installation and how their times are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +45,7 @@ pub struct TokenSettings {
 /// Signs and verifies with an immutable snapshot of the published keys, replaced as a whole.
 pub struct JwtSigner {
     settings: TokenSettings,
-    kek: Arc<Kek>,
+    keks: Arc<Keks>,
     random: Arc<dyn Random>,
     snapshot: RwLock<Arc<Snapshot>>,
 }
@@ -66,10 +65,10 @@ impl std::fmt::Debug for JwtSigner {
 impl JwtSigner {
     /// A signer without keys; [`TokenSigner::install`] brings them.
     #[must_use]
-    pub fn new(settings: TokenSettings, kek: Arc<Kek>, random: Arc<dyn Random>) -> Self {
+    pub fn new(settings: TokenSettings, keks: Arc<Keks>, random: Arc<dyn Random>) -> Self {
         provider::install();
         let empty = Snapshot { keyring: Keyring::default(), remembered: Remembered::default() };
-        Self { settings, kek, random, snapshot: RwLock::new(Arc::new(empty)) }
+        Self { settings, keks, random, snapshot: RwLock::new(Arc::new(empty)) }
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
@@ -105,11 +104,12 @@ impl JwtSigner {
 }
 
 impl TokenSigner for JwtSigner {
-    fn generate(&self, id: KeyId, now_ms: i64) -> Result<SigningKey, StoreError> {
+    fn generate(&self, id: KeyId, now_ms: i64, kek: &str) -> Result<SigningKey, StoreError> {
         let algorithm = self.settings.algorithm;
         let made = KeyPair::generate(algorithm, self.random.as_ref()).and_then(|pair| {
             let private = pair.private();
-            Some((pair.public(), self.kek.wrap(id.as_str(), WRAP_PURPOSE, &private, self.random.as_ref())?))
+            let item = Item::SigningKey(id.clone());
+            Some((pair.public(), self.keks.wrap(kek, item, &private, self.random.as_ref())?))
         });
         let (public, wrapped) = made.ok_or_else(|| StoreError::corrupt(format_args!("{id} could not be wrapped")))?;
         Ok(SigningKey {
@@ -117,7 +117,8 @@ impl TokenSigner for JwtSigner {
             algorithm,
             state: KeyState::Staged,
             public,
-            wrapped,
+            wrapped: wrapped.bytes,
+            kek: wrapped.kek,
             created_ms: now_ms,
             promote_after_ms: None,
             activated_ms: None,
@@ -127,14 +128,16 @@ impl TokenSigner for JwtSigner {
     }
 
     fn install(&self, keys: &[SigningKey]) -> Result<(), StoreError> {
-        let keyring = Keyring::open(keys, |key| self.kek.unwrap(key.id.as_str(), WRAP_PURPOSE, &key.wrapped))?;
-        let mut current = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
+        let before = self.snapshot();
+        let (keyring, closed) = Keyring::open(keys, &before.keyring, |key| self.keks.unwrap(&key.private()));
         // The same keys again, as every poll brings them, need not make anybody verify again.
-        if current.keyring.is_same(&keyring) {
-            return Ok(());
+        if !before.keyring.is_same(&keyring) {
+            let mut current = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
+            *current = Arc::new(Snapshot { keyring, remembered: Remembered::default() });
         }
-        *current = Arc::new(Snapshot { keyring, remembered: Remembered::default() });
-        Ok(())
+        closed.map_or(Ok(()), |id| {
+            Err(StoreError::corrupt(format_args!("signing key {id} does not open with this key-encryption key")))
+        })
     }
 
     fn sign(&self, claims: &AccessClaims) -> Result<String, NoActiveKey> {

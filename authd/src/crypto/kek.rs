@@ -1,4 +1,4 @@
-//! The key-encryption key: read from a file that only authd can read, split into one key for each purpose.
+//! The key-encryption key: read from a file that only authd can read; it encrypts other keys and does nothing else.
 
 use crate::{
     crypto::{
@@ -96,12 +96,9 @@ impl fmt::Display for KekId {
     }
 }
 
-/// The keys below the key-encryption key, which itself is forgotten once they are made. None is used for two things.
+/// A key-encryption key. The bytes of the file are forgotten once its name and what it encrypts with are made of them.
 pub struct Kek {
     id: KekId,
-    pub(super) token_mac: Key,
-    pub(super) seal: Key,
-    pub(super) tag: Key,
     wrap: Key,
 }
 
@@ -112,21 +109,15 @@ impl fmt::Debug for Kek {
 }
 
 impl Kek {
-    /// The keys below these 32 bytes; `None` when they are a placeholder (all the same).
+    /// The key of these 32 bytes; `None` when they are a placeholder (all the same).
     #[must_use]
-    pub fn from_bytes(root: &[u8; KEY_LEN]) -> Option<Self> {
-        if root.iter().all(|byte| Some(byte) == root.first()) {
+    pub fn from_bytes(bytes: &[u8; KEY_LEN]) -> Option<Self> {
+        if bytes.iter().all(|byte| Some(byte) == bytes.first()) {
             return None;
         }
-        let below = |purpose: &str| derive::hkdf(b"authd key-encryption key v1", root, purpose.as_bytes());
+        let below = |purpose: &str| derive::hkdf(b"authd key-encryption key v1", bytes, purpose.as_bytes());
         let id = hex(below("id")?.first_chunk::<8>()?);
-        Some(Self {
-            id: KekId(format!("kek_{id}")),
-            token_mac: below("refresh token mac")?,
-            seal: below("successor seal")?,
-            tag: below("tag")?,
-            wrap: below("key wrap")?,
-        })
+        Some(Self { id: KekId(format!("kek_{id}")), wrap: below("key wrap")? })
     }
 
     /// Reads 32 bytes in base64 from `path`. A file that group or others may touch is refused, unless it lies in
@@ -149,8 +140,8 @@ impl Kek {
         }
         let mut text = Zeroizing::new(Vec::with_capacity(1_025));
         file.take(MAX_FILE_LEN).read_to_end(&mut text).map_err(unreadable)?;
-        let root = decode(&text).ok_or_else(|| KekError::NotAKey(path.to_owned()))?;
-        Self::from_bytes(&root).ok_or_else(|| KekError::Weak(path.to_owned()))
+        let bytes = decode(&text).ok_or_else(|| KekError::NotAKey(path.to_owned()))?;
+        Self::from_bytes(&bytes).ok_or_else(|| KekError::Weak(path.to_owned()))
     }
 
     /// Makes a key and keeps it at `path`, mode 0400, durable before this returns. Only for a new installation: the
@@ -177,8 +168,8 @@ impl Kek {
     /// A new key as text, one line: what `authd generate-key` prints.
     #[must_use]
     pub fn generate_text(random: &dyn Random) -> Secret {
-        let root = Zeroizing::new(random_bytes::<KEY_LEN>(random));
-        Secret::new(format!("{}\n", STANDARD.encode(root.as_slice())))
+        let bytes = Zeroizing::new(random_bytes::<KEY_LEN>(random));
+        Secret::new(format!("{}\n", STANDARD.encode(bytes.as_slice())))
     }
 
     /// The name that is stored beside what is wrapped.
@@ -293,10 +284,8 @@ mod tests {
     }
 
     #[test]
-    fn no_two_purposes_share_a_key_and_debug_shows_none() {
+    fn debug_shows_the_name_alone() {
         let kek = Kek::from_bytes(&std::array::from_fn(|at| at as u8)).unwrap();
-        let keys = [&kek.token_mac, &kek.seal, &kek.tag, &kek.wrap];
-        assert!((0..4).all(|a| (0..a).all(|b| keys[a] != keys[b])));
         assert_eq!(format!("{kek:?}"), format!("Kek({})", kek.id()));
     }
 }

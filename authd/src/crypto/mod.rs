@@ -1,11 +1,13 @@
-//! Hash pool, token signing, sealing, key-encryption key.
+//! Hash pool, token signing, sealing, root secret, key-encryption key.
 
 mod aead;
 mod derive;
 pub mod hash_pool;
 pub mod jwt;
 pub mod kek;
+pub mod keks;
 mod password_hash;
+pub mod root;
 pub mod seal;
 pub mod strength;
 

@@ -4,7 +4,7 @@ use crate::{
     crypto::{
         aead,
         derive::{self, Key},
-        kek::Kek,
+        root::Root,
     },
     domain::{
         clock::Random,
@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// The id of the only key there is; it stands in every token, so that another one can follow.
 const MAC_KEY: u8 = 1;
 
-/// The keys below the key-encryption key that requests need.
+/// The keys below the root secret that requests need.
 pub struct Keys {
     token_mac: Key,
     seal: Key,
@@ -35,10 +35,10 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// The keys below `kek`; nonces come from `random`.
+    /// The keys below `root`; nonces come from `random`.
     #[must_use]
-    pub fn new(kek: &Kek, random: Arc<dyn Random>) -> Self {
-        Self { token_mac: kek.token_mac.clone(), seal: kek.seal.clone(), tag: kek.tag.clone(), random }
+    pub fn new(root: &Root, random: Arc<dyn Random>) -> Self {
+        Self { token_mac: root.token_mac.clone(), seal: root.seal.clone(), tag: root.tag.clone(), random }
     }
 
     /// The key of one seal: only who holds the token, its idempotency key *and* the server's key can make it.
@@ -100,8 +100,8 @@ mod tests {
     };
 
     fn keys(root: u8) -> Keys {
-        let kek = Kek::from_bytes(&std::array::from_fn(|at| at as u8 ^ root)).unwrap();
-        Keys::new(&kek, Arc::new(CountedRandom::default()))
+        let root = Root::from_bytes(&std::array::from_fn(|at| at as u8 ^ root)).unwrap();
+        Keys::new(&root, Arc::new(CountedRandom::default()))
     }
 
     #[test]

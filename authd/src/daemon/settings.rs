@@ -6,7 +6,7 @@ use crate::{
     domain::{
         attack::AttackRule,
         hard::HardLimit,
-        key::KeyPlan,
+        key_plan::KeyPlan,
         ladder::Ladder,
         limit::{Policy, PolicyName, PolicySet, PolicyValue},
         session::{OnLimit, Recording, ReplayScope, SessionCap},

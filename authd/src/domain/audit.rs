@@ -50,6 +50,7 @@ actions! {
     KeyActivated = "key.activated",
     KeyRetired = "key.retired",
     KeyRevoked = "key.revoked",
+    KeyRewrapped = "key.rewrapped",
     LimitChanged = "limit.changed",
     LimitReset = "limit.reset",
     LimitExceeded = "limit.exceeded",

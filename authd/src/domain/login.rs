@@ -57,16 +57,17 @@ pub struct NoActiveKey;
 
 /// Signs and verifies access tokens with the keys it was given; never waits.
 pub trait TokenSigner: Send + Sync {
-    /// Makes a key pair; the private half comes wrapped.
+    /// Makes a key pair; the private half comes encrypted under this key-encryption key.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] when wrapping fails.
-    fn generate(&self, id: KeyId, now_ms: i64) -> Result<SigningKey, StoreError>;
+    fn generate(&self, id: KeyId, now_ms: i64, kek: &str) -> Result<SigningKey, StoreError>;
 
-    /// Replaces the keys in use; keys that do not unwrap are an error and the old set stays.
+    /// Replaces the keys in use by those of `keys` that open. One that was opened before is not opened again: it stays
+    /// in use even when another instance has moved it to a key-encryption key that this one does not have.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] naming the key.
+    /// [`StoreError::Corrupt`] naming the first that does not open; it is left out.
     fn install(&self, keys: &[SigningKey]) -> Result<(), StoreError>;
 
     /// Signs with the active key.

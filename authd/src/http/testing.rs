@@ -1,6 +1,7 @@
 //! A router for tests of what needs no accounts: its storage is down, its signer knows the tokens `good` and `expired`.
 
 mod hard;
+mod keys;
 mod seal;
 
 use crate::{
@@ -13,7 +14,8 @@ use crate::{
         hard::Lane,
         hash_cost::HashCost,
         identifier::IdentifierKind,
-        key::{Heartbeat, KeyPlan, KeyStore, SigningKey},
+        key::SigningKey,
+        key_plan::KeyPlan,
         ladder::Outcome,
         limit::*,
         login::{AccessClaims, KeySet, NoActiveKey, TokenRefusal, TokenSigner, VerifiedToken},
@@ -119,6 +121,8 @@ fn auth() -> Auth {
         devices: down.clone(),
         hard: down.clone(),
         keys: down.clone(),
+        wraps: down.clone(),
+        wrapper: down.clone(),
         settings: down.clone(),
         rules: down.clone(),
         audit: down.clone(),
@@ -271,40 +275,6 @@ impl SessionStore for Down {
 }
 
 #[async_trait]
-impl KeyStore for Down {
-    async fn keys(&self) -> Result<Vec<SigningKey>, StoreError> {
-        down()
-    }
-    async fn stage(&self, _: SigningKey, _: Event) -> Result<bool, StoreError> {
-        down()
-    }
-    async fn activate(&self, _: &KeyId, _: Event) -> Result<bool, StoreError> {
-        down()
-    }
-    async fn request_promotion(&self, _: &KeyId, _: Event) -> Result<bool, StoreError> {
-        down()
-    }
-    async fn retire(&self, _: &KeyId, _: Event) -> Result<bool, StoreError> {
-        down()
-    }
-    async fn kek_id(&self) -> Result<Option<String>, StoreError> {
-        down()
-    }
-    async fn bind_kek(&self, _: &str) -> Result<String, StoreError> {
-        down()
-    }
-    async fn beat(&self, _: &str, _: &[String]) -> Result<(Vec<Heartbeat>, i64), StoreError> {
-        down()
-    }
-    async fn beats(&self) -> Result<(Vec<Heartbeat>, i64), StoreError> {
-        down()
-    }
-    async fn leave(&self, _: &str) -> Result<(), StoreError> {
-        down()
-    }
-}
-
-#[async_trait]
 impl SettingStore for Down {
     async fn all(&self) -> Result<Vec<Setting>, StoreError> {
         Ok(Vec::new())
@@ -444,7 +414,7 @@ impl PasswordPolicy for Down {
 }
 
 impl TokenSigner for Down {
-    fn generate(&self, _: KeyId, _: i64) -> Result<SigningKey, StoreError> {
+    fn generate(&self, _: KeyId, _: i64, _: &str) -> Result<SigningKey, StoreError> {
         down()
     }
     fn install(&self, _: &[SigningKey]) -> Result<(), StoreError> {

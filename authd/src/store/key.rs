@@ -1,9 +1,10 @@
-//! [`KeyStore`] on both databases: signing keys, the id of the key-encryption key, heartbeats.
+//! [`KeyStore`] on both databases: signing keys and heartbeats.
 
 use crate::{
     domain::{
         audit::Event,
-        key::{Heartbeat, KeyAlgorithm, KeyState, KeyStore, SigningKey},
+        instance::{Heartbeat, Presence},
+        key::{KeyAlgorithm, KeyState, KeyStore, SigningKey},
         store_error::StoreError,
     },
     store::{
@@ -18,10 +19,8 @@ use std::collections::BTreeMap;
 
 /// Ended keys are listed this long, in milliseconds.
 const ENDED_LISTED_MS: i64 = 30 * 24 * 3_600 * 1_000;
-/// Heartbeats are kept this long, in milliseconds.
-const BEAT_KEPT_MS: i64 = 24 * 3_600 * 1_000;
-/// The setting that names the key-encryption key; not a live setting, so not listed with them.
-pub(super) const KEK_SETTING: &str = "kek.id";
+/// Heartbeats are kept this long, in milliseconds: what the longest token and the oldest copy of the key set outlive.
+const BEAT_KEPT_MS: i64 = 3 * 24 * 3_600 * 1_000;
 
 /// Keys in the database.
 pub(super) struct Keys {
@@ -35,6 +34,7 @@ struct KeyRow {
     state: String,
     public: Vec<u8>,
     wrapped: Vec<u8>,
+    kek_id: String,
     created_ms: i64,
     promote_after_ms: Option<i64>,
     activated_ms: Option<i64>,
@@ -52,6 +52,7 @@ impl KeyRow {
                 .ok_or_else(|| StoreError::corrupt(format_args!("key state {:?}", self.state)))?,
             public: self.public,
             wrapped: self.wrapped,
+            kek: self.kek_id,
             created_ms: self.created_ms,
             promote_after_ms: self.promote_after_ms,
             activated_ms: self.activated_ms,
@@ -66,8 +67,8 @@ impl KeyStore for Keys {
     async fn keys(&self) -> Result<Vec<SigningKey>, StoreError> {
         let rows: Vec<KeyRow> = on_read!(self.db, |tx| {
             let clock = tx.clock();
-            on_db!(tx, all ["SELECT id, algorithm, state, public, wrapped, created_ms, promote_after_ms, activated_ms,
-                retiring_ms, ended_ms FROM signing_key WHERE ended_ms IS NULL OR ended_ms > " NOW " - $2
+            on_db!(tx, all ["SELECT id, algorithm, state, public, wrapped, kek_id, created_ms, promote_after_ms,
+                activated_ms, retiring_ms, ended_ms FROM signing_key WHERE ended_ms IS NULL OR ended_ms > " NOW " - $2
                 ORDER BY created_ms, id"](clock, ENDED_LISTED_MS))
         })?;
         rows.into_iter().map(KeyRow::key).collect()
@@ -75,14 +76,7 @@ impl KeyStore for Keys {
 
     async fn stage(&self, key: SigningKey, event: Event) -> Result<bool, StoreError> {
         on_tx!(self.db, |tx| {
-            let clock = tx.clock();
-            // A unique index allows one staged key.
-            let added = on_db!(tx, execute ["INSERT INTO signing_key
-                (id, algorithm, state, public, wrapped, created_ms, promote_after_ms)
-                VALUES ($2, $3, 'staged', $4, $5, " NOW ", $6) ON CONFLICT DO NOTHING"](
-                clock, key.id.as_str(), key.algorithm.as_str(), key.public.as_slice(), key.wrapped.as_slice(),
-                key.promote_after_ms,
-            ))?;
+            let added = add(tx, &key).await?;
             with_event(tx, added, &event).await
         })
     }
@@ -125,25 +119,9 @@ impl KeyStore for Keys {
         })
     }
 
-    async fn kek_id(&self) -> Result<Option<String>, StoreError> {
-        on_read!(self.db, |tx| stored_kek(tx).await)
-    }
-
-    async fn bind_kek(&self, id: &str) -> Result<String, StoreError> {
-        let id = id.to_owned();
-        on_tx!(self.db, |tx| {
-            let clock = tx.clock();
-            on_db!(tx, execute ["INSERT INTO setting (name, value, version, changed_ms, changed_by)
-                VALUES ($2, $3, 1, " NOW ", 'authd') ON CONFLICT (tenant_id, name) DO NOTHING"](
-                clock, KEK_SETTING, id.as_str(),
-            ))?;
-            stored_kek(tx).await?.ok_or_else(|| StoreError::corrupt("the id of the key-encryption key is gone"))
-        })
-    }
-
-    async fn beat(&self, instance: &str, serving: &[String]) -> Result<(Vec<Heartbeat>, i64), StoreError> {
-        let (instance, serving) = (instance.to_owned(), serving.to_vec());
-        on_tx!(self.db, |tx| beat(tx, &instance, &serving).await)
+    async fn beat(&self, presence: &Presence) -> Result<(Vec<Heartbeat>, i64), StoreError> {
+        let presence = presence.clone();
+        on_tx!(self.db, |tx| beat(tx, &presence).await)
     }
 
     async fn beats(&self) -> Result<(Vec<Heartbeat>, i64), StoreError> {
@@ -157,10 +135,22 @@ impl KeyStore for Keys {
     async fn leave(&self, instance: &str) -> Result<(), StoreError> {
         let instance = instance.to_owned();
         on_tx!(self.db, |tx| {
-            on_db!(tx, execute["DELETE FROM instance WHERE instance.name = $1"](instance.as_str()))?;
+            let clock = tx.clock();
+            on_db!(tx, execute ["UPDATE instance SET left_ms = " NOW " WHERE name = $2"](clock, instance.as_str()))?;
             Ok(())
         })
     }
+}
+
+/// A unique index allows one staged key.
+async fn add(tx: &mut Tx<'_>, key: &SigningKey) -> Stored<u64> {
+    let clock = tx.clock();
+    on_db!(tx, execute ["INSERT INTO signing_key
+        (id, algorithm, state, public, wrapped, kek_id, created_ms, promote_after_ms)
+        VALUES ($2, $3, 'staged', $4, $5, $6, " NOW ", $7) ON CONFLICT DO NOTHING"](
+        clock, key.id.as_str(), key.algorithm.as_str(), key.public.as_slice(), key.wrapped.as_slice(),
+        key.kek.as_str(), key.promote_after_ms,
+    ))
 }
 
 /// Writes the event if a row changed, and tells whether one did.
@@ -173,31 +163,28 @@ async fn with_event(tx: &mut Tx<'_>, changed: u64, event: &Event) -> Stored<bool
     Ok(true)
 }
 
-async fn stored_kek(tx: &mut Tx<'_>) -> Stored<Option<String>> {
-    let row: Option<(String,)> = on_db!(
-        tx,
-        optional["SELECT setting.value FROM setting
-        WHERE setting.tenant_id = 'default' AND setting.name = $1"](KEK_SETTING)
-    )?;
-    Ok(row.map(|(id,)| id))
-}
-
-async fn beat(tx: &mut Tx<'_>, instance: &str, serving: &[String]) -> Stored<(Vec<Heartbeat>, i64)> {
+async fn beat(tx: &mut Tx<'_>, me: &Presence) -> Stored<(Vec<Heartbeat>, i64)> {
     let clock = tx.clock();
     let before: Option<(String,)> = on_db!(tx, optional ["SELECT instance.serving FROM instance
-        WHERE instance.name = $1" LOCK](instance))?;
-    let before = before.map(|(text,)| since(&text)).transpose()?.unwrap_or_default();
+        WHERE instance.name = $1" LOCK](me.instance.as_str()))?;
+    let before: BTreeMap<String, i64> = before.map(|(text,)| read(&text)).transpose()?.unwrap_or_default();
     let (now_ms,): (i64,) = on_db!(tx, one ["SELECT " NOW " AS now_ms"](clock))?;
     let serving: BTreeMap<&str, i64> =
-        serving.iter().map(|key| (key.as_str(), before.get(key).copied().unwrap_or(now_ms))).collect();
-    let text = serde_json::to_string(&serving).map_err(StoreError::corrupt)?;
+        me.serving.iter().map(|key| (key.as_str(), before.get(key).copied().unwrap_or(now_ms))).collect();
+    let serving = serde_json::to_string(&serving).map_err(StoreError::corrupt)?;
+    let keks = serde_json::to_string(&me.keks).map_err(StoreError::corrupt)?;
     on_db!(
         tx,
-        execute["INSERT INTO instance (name, beat_ms, serving) VALUES ($1, $2, $3)
-        ON CONFLICT (name) DO UPDATE SET beat_ms = excluded.beat_ms, serving = excluded.serving"](
-            instance,
+        execute["INSERT INTO instance (name, beat_ms, serving, keks, cache_ms, access_ttl_ms)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT (name) DO UPDATE SET beat_ms = excluded.beat_ms, left_ms = NULL, serving = excluded.serving,
+            keks = excluded.keks, cache_ms = excluded.cache_ms, access_ttl_ms = excluded.access_ttl_ms"](
+            me.instance.as_str(),
             now_ms,
-            text.as_str(),
+            serving.as_str(),
+            keks.as_str(),
+            me.cache_ms,
+            me.access_ttl_ms,
         )
     )?;
     on_db!(tx, execute ["DELETE FROM instance WHERE instance.name IN (SELECT instance.name FROM instance
@@ -205,17 +192,36 @@ async fn beat(tx: &mut Tx<'_>, instance: &str, serving: &[String]) -> Stored<(Ve
     Ok((beats(tx).await?, now_ms))
 }
 
-async fn beats(tx: &mut Tx<'_>) -> Stored<Vec<Heartbeat>> {
-    let rows: Vec<(String, i64, String)> = on_db!(
-        tx,
-        all["SELECT instance.name, instance.beat_ms, instance.serving FROM instance
-            ORDER BY instance.name"]()
-    )?;
-    rows.into_iter()
-        .map(|(instance, beat_ms, text)| Ok(Heartbeat { instance, beat_ms, serving: since(&text)? }))
-        .collect()
+#[derive(sqlx::FromRow)]
+struct BeatRow {
+    name: String,
+    beat_ms: i64,
+    left_ms: Option<i64>,
+    serving: String,
+    keks: String,
+    cache_ms: i64,
+    access_ttl_ms: i64,
 }
 
-fn since(text: &str) -> Stored<BTreeMap<String, i64>> {
+async fn beats(tx: &mut Tx<'_>) -> Stored<Vec<Heartbeat>> {
+    let rows: Vec<BeatRow> = on_db!(
+        tx,
+        all["SELECT name, beat_ms, left_ms, serving, keks, cache_ms, access_ttl_ms FROM instance ORDER BY name"]()
+    )?;
+    let beat = |row: BeatRow| {
+        Ok(Heartbeat {
+            instance: row.name,
+            beat_ms: row.beat_ms,
+            left_ms: row.left_ms,
+            serving: read(&row.serving)?,
+            keks: read(&row.keks)?,
+            cache_ms: row.cache_ms,
+            access_ttl_ms: row.access_ttl_ms,
+        })
+    };
+    rows.into_iter().map(beat).collect()
+}
+
+fn read<T: serde::de::DeserializeOwned>(text: &str) -> Stored<T> {
     serde_json::from_str(text).map_err(StoreError::corrupt)
 }

@@ -39,6 +39,7 @@ mod session_routine;
 mod setting;
 mod sqlite_writer;
 mod sweep;
+mod wrap;
 
 pub use open::{OpenError, StoreOptions, open};
 
@@ -52,6 +53,7 @@ use crate::domain::{
     session::SessionStore,
     setting::{Readiness, SettingStore},
     tally::StorageTally,
+    wrap::WrapStore,
 };
 use std::sync::Arc;
 
@@ -68,6 +70,8 @@ pub struct Stores {
     pub hard: Arc<dyn HardStore>,
     /// Signing keys and heartbeats.
     pub keys: Arc<dyn KeyStore>,
+    /// What is encrypted under the key-encryption key.
+    pub wraps: Arc<dyn WrapStore>,
     /// Live settings.
     pub settings: Arc<dyn SettingStore>,
     /// Bans and allowances.
@@ -89,6 +93,7 @@ impl Stores {
             devices: Arc::new(device::Devices { db: db.clone() }),
             hard: Arc::new(hard::Hard { db: db.clone() }),
             keys: Arc::new(key::Keys { db: db.clone() }),
+            wraps: Arc::new(wrap::Wraps { db: db.clone() }),
             settings: Arc::new(setting::Settings { db: db.clone() }),
             rules: Arc::new(address_rule::AddressRules { db: db.clone() }),
             audit: Arc::new(audit::Audit { db: db.clone() }),

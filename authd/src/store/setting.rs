@@ -10,7 +10,6 @@ use crate::{
         db::Db,
         dialect::{on_db, on_read, on_tx},
         event,
-        key::KEK_SETTING,
     },
 };
 
@@ -27,11 +26,8 @@ impl SettingStore for Settings {
         let rows: Vec<Row> = on_read!(self.db, |tx| {
             let clock = tx.clock();
             on_db!(tx, all ["SELECT setting.name, setting.value, setting.version, setting.changed_ms,
-                setting.changed_by, setting.expires_ms FROM setting
-                WHERE setting.tenant_id = 'default' AND setting.name <> $2
-                AND (setting.expires_ms IS NULL OR setting.expires_ms > " NOW ") ORDER BY setting.name"](
-                clock, KEK_SETTING,
-            ))
+                setting.changed_by, setting.expires_ms FROM setting WHERE setting.tenant_id = 'default'
+                AND (setting.expires_ms IS NULL OR setting.expires_ms > " NOW ") ORDER BY setting.name"](clock))
         })?;
         let settings = rows.into_iter().map(|(name, value, version, changed_ms, changed_by, expires_ms)| Setting {
             name,

@@ -1,9 +1,11 @@
-//! Signing keys, the binding to a key-encryption key, heartbeats.
+//! Signing keys, what is encrypted under a key-encryption key, heartbeats.
 
 use super::{DAY_MS, World, on_every_store};
 use authd::domain::{
     audit::Action,
+    instance::{Heartbeat, Presence},
     key::{KeyAlgorithm, KeyState, SigningKey},
+    wrap::{Item, Wrapped},
 };
 use shared::id::KeyId;
 use std::sync::Arc;
@@ -13,7 +15,9 @@ on_every_store!(
     one_key_is_staged_at_a_time,
     a_promotion_is_asked_for_once_it_is_staged,
     of_parallel_activations_one_happens,
-    the_first_key_encryption_key_binds,
+    of_several_root_secrets_the_first_is_the_one,
+    a_root_secret_that_was_lost_is_not_made_anew,
+    what_is_encrypted_moves_once_and_not_after_its_end,
     heartbeats_remember_since_when_a_key_is_served,
 );
 
@@ -24,6 +28,7 @@ fn key(world: &World) -> SigningKey {
         state: KeyState::Staged,
         public: vec![1, 2],
         wrapped: vec![3, 4],
+        kek: "kek_1".into(),
         created_ms: 0,
         promote_after_ms: None,
         activated_ms: None,
@@ -115,26 +120,86 @@ async fn of_parallel_activations_one_happens(world: World) {
     assert!(found.contains(&(first.id, KeyState::Retiring)) && found.contains(&(second.id, KeyState::Active)));
 }
 
-async fn the_first_key_encryption_key_binds(world: World) {
-    assert_eq!(world.stores.keys.kek_id().await.unwrap(), None);
-    assert_eq!(world.stores.keys.bind_kek("kek-a").await.unwrap(), "kek-a");
-    assert_eq!(world.stores.keys.bind_kek("kek-b").await.unwrap(), "kek-a");
-    assert_eq!(world.stores.keys.kek_id().await.unwrap().as_deref(), Some("kek-a"));
+fn root(kek: &str, byte: u8) -> Wrapped {
+    Wrapped { item: Item::Root, kek: kek.into(), bytes: vec![byte; 40] }
+}
+
+async fn of_several_root_secrets_the_first_is_the_one(world: World) {
+    assert_eq!(world.stores.wraps.wrapped().await.unwrap(), []);
+    let mut calls = tokio::task::JoinSet::new();
+    for number in 0..8 {
+        let wraps = world.stores.wraps.clone();
+        calls.spawn(async move { wraps.plant(root("kek_1", number)).await.unwrap() });
+    }
+    let planted = calls.join_all().await;
+    assert!(planted.iter().all(|one| *one == planted[0]), "{planted:?}");
+    assert_eq!(world.stores.wraps.wrapped().await.unwrap(), planted[..1]);
     assert!(world.stores.settings.all().await.unwrap().is_empty(), "it is no live setting");
 }
 
+async fn a_root_secret_that_was_lost_is_not_made_anew(world: World) {
+    staged(&world).await;
+    let refused = world.stores.wraps.plant(root("kek_1", 1)).await.unwrap_err();
+    assert!(refused.to_string().contains("restore the database"), "{refused}");
+    assert_eq!(world.stores.wraps.wrapped().await.unwrap().len(), 1, "the key alone");
+}
+
+async fn what_is_encrypted_moves_once_and_not_after_its_end(world: World) {
+    let wraps = world.stores.wraps.clone();
+    let root = wraps.plant(root("kek_1", 1)).await.unwrap();
+    let [first, second] = [staged(&world).await, {
+        let keys = &world.stores.keys;
+        let first = keys.keys().await.unwrap().remove(0);
+        keys.activate(&first.id, world.event(Action::KeyActivated)).await.unwrap();
+        world.clock.advance_ms(10);
+        staged(&world).await
+    }];
+    let stored = wraps.wrapped().await.unwrap();
+    assert_eq!(stored, [first.private(), second.private(), root], "the root secret is the last");
+    for old in &stored {
+        let new = Wrapped { kek: "kek_2".into(), bytes: vec![9; 50], ..old.clone() };
+        assert!(wraps.rewrap(old, new.clone(), world.event(Action::KeyRewrapped)).await.unwrap());
+        assert!(!wraps.rewrap(old, new, world.event(Action::KeyRewrapped)).await.unwrap(), "it has moved");
+    }
+    let moved = wraps.wrapped().await.unwrap();
+    assert!(moved.iter().all(|row| row.kek == "kek_2" && row.bytes == [9; 50]), "{moved:?}");
+    assert_eq!(world.events(Action::KeyRewrapped).await.len(), 3);
+    world.stores.keys.activate(&second.id, world.event(Action::KeyActivated)).await.unwrap();
+    world.stores.keys.retire(&first.id, world.event(Action::KeyRetired)).await.unwrap();
+    let back = Wrapped { kek: "kek_1".into(), ..moved[0].clone() };
+    assert!(!wraps.rewrap(&moved[0], back, world.event(Action::KeyRewrapped)).await.unwrap(), "it has ended");
+    assert_eq!(wraps.wrapped().await.unwrap().len(), 2);
+}
+
+fn presence(instance: &str, serving: &[&str]) -> Presence {
+    let serving = serving.iter().map(|key| (*key).to_owned()).collect();
+    Presence {
+        instance: instance.into(),
+        serving,
+        keks: vec!["kek_2".into(), "kek_1".into()],
+        cache_ms: 7,
+        access_ttl_ms: 8,
+    }
+}
+
 async fn heartbeats_remember_since_when_a_key_is_served(world: World) {
-    let serving = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
-    let (beats, first_ms) = world.stores.keys.beat("a", &serving(&["key_1"])).await.unwrap();
+    let keys = world.stores.keys.clone();
+    let (beats, first_ms) = keys.beat(&presence("a", &["key_1"])).await.unwrap();
     assert_eq!((beats.len(), beats[0].beat_ms, beats[0].serving["key_1"]), (1, first_ms, first_ms));
     world.clock.advance_secs(5);
-    world.stores.keys.beat("b", &[]).await.unwrap();
-    let (beats, now_ms) = world.stores.keys.beat("a", &serving(&["key_1", "key_2"])).await.unwrap();
+    keys.beat(&presence("b", &[])).await.unwrap();
+    let (beats, now_ms) = keys.beat(&presence("a", &["key_1", "key_2"])).await.unwrap();
     assert_eq!(beats.iter().map(|beat| beat.instance.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!((beats[0].serving["key_1"], beats[0].serving["key_2"], beats[0].beat_ms), (first_ms, now_ms, now_ms));
+    let serving = [("key_1".to_owned(), first_ms), ("key_2".to_owned(), now_ms)].into();
+    let Presence { instance, keks, cache_ms, access_ttl_ms, .. } = presence("a", &[]);
+    let heard = Heartbeat { instance, beat_ms: now_ms, left_ms: None, serving, keks, cache_ms, access_ttl_ms };
+    assert_eq!(beats[0], heard);
     assert!(now_ms >= first_ms + 5_000);
-    world.stores.keys.beat("a", &serving(&["key_2"])).await.unwrap();
-    world.clock.advance_ms(DAY_MS + 1_000);
-    let (beats, _) = world.stores.keys.beat("c", &[]).await.unwrap();
-    assert_eq!(beats.len(), 1, "a day later the others are forgotten");
+    keys.beat(&presence("a", &["key_2"])).await.unwrap();
+    keys.leave("a").await.unwrap();
+    let (beats, now_ms) = keys.beats().await.unwrap();
+    assert!(beats[0].left_ms.is_some() && !beats[0].is_live(now_ms) && beats[1].is_live(now_ms), "{beats:?}");
+    world.clock.advance_ms(3 * DAY_MS + 1_000);
+    let (beats, _) = keys.beat(&presence("c", &[])).await.unwrap();
+    assert_eq!(beats.len(), 1, "three days later the others are forgotten");
 }

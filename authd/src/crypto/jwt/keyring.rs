@@ -8,12 +8,12 @@ use crate::domain::{
     hex::hex,
     key::{KeyAlgorithm, KeyState, SigningKey},
     login::KeySet,
-    store_error::StoreError,
 };
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use shared::id::KeyId;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// A key that verifies. Its algorithm is a property of the key, never of the token (RFC 8725 §3.1).
@@ -23,10 +23,11 @@ pub(super) struct PublicKey {
     public: Vec<u8>,
     decoding: DecodingKey,
     validation: Validation,
+    pair: Arc<KeyPair>,
 }
 
 impl PublicKey {
-    fn new(key: &SigningKey) -> Self {
+    fn new(key: &SigningKey, pair: Arc<KeyPair>) -> Self {
         let (algorithm, decoding) = match key.algorithm {
             KeyAlgorithm::EdDsa => (Algorithm::EdDSA, DecodingKey::from_ed_der(&key.public)),
             KeyAlgorithm::Es256 => (Algorithm::ES256, DecodingKey::from_ec_der(&key.public)),
@@ -38,7 +39,7 @@ impl PublicKey {
         validation.validate_exp = false;
         validation.validate_nbf = false;
         validation.validate_aud = false;
-        Self { id: key.id.clone(), algorithm: key.algorithm, public: key.public.clone(), decoding, validation }
+        Self { id: key.id.clone(), algorithm: key.algorithm, public: key.public.clone(), decoding, validation, pair }
     }
 
     /// The claims of a token with a good signature of this key.
@@ -52,7 +53,7 @@ impl PublicKey {
 #[derive(Default)]
 pub(super) struct Keyring {
     public: Vec<PublicKey>,
-    active: Option<(KeyId, KeyPair)>,
+    active: Option<(KeyId, Arc<KeyPair>)>,
     key_set: KeySetOf,
 }
 
@@ -66,39 +67,46 @@ impl Default for KeySetOf {
 }
 
 impl Keyring {
-    /// Opens the published ones of `keys`. Each must unwrap and its stored public half must be that of the private one:
-    /// who can write the database, but lacks the key-encryption key, cannot bring in a key of their own.
+    /// Opens the published ones of `keys`; also the id of the first that does not open. Each must unwrap and its stored
+    /// public half must be that of the private one: who can write the database, but lacks the key-encryption key,
+    /// cannot bring in a key of their own. What `before` holds was opened already.
     pub(super) fn open(
         keys: &[SigningKey],
+        before: &Self,
         unwrap: impl Fn(&SigningKey) -> Option<Zeroizing<Vec<u8>>>,
-    ) -> Result<Self, StoreError> {
+    ) -> (Self, Option<KeyId>) {
         let mut published: Vec<&SigningKey> = keys.iter().filter(|key| key.state.is_published()).collect();
         published.sort_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
-        let mut public = Vec::with_capacity(published.len());
-        let mut active: Option<(Option<i64>, KeyId, KeyPair)> = None;
+        let (mut public, mut closed) = (Vec::with_capacity(published.len()), None);
+        let mut active: Option<(Option<i64>, KeyId, Arc<KeyPair>)> = None;
         for key in published {
-            let pair = unwrap(key).and_then(|private| KeyPair::from_private(key.algorithm, &private));
-            let Some(pair) = pair.filter(|pair| pair.public() == key.public) else {
-                return Err(StoreError::corrupt(format_args!(
-                    "signing key {} does not open with this key-encryption key",
-                    key.id
-                )));
+            let opened = || Some(Arc::new(KeyPair::from_private(key.algorithm, &unwrap(key)?)?));
+            let pair = before.pair_of(key).or_else(opened).filter(|pair| pair.public() == key.public);
+            let Some(pair) = pair else {
+                closed.get_or_insert_with(|| key.id.clone());
+                continue;
             };
-            public.push(PublicKey::new(key));
             let is_latest = active.as_ref().is_none_or(|(since_ms, _, _)| key.activated_ms >= *since_ms);
             if key.state == KeyState::Active && is_latest {
-                active = Some((key.activated_ms, key.id.clone(), pair));
+                active = Some((key.activated_ms, key.id.clone(), pair.clone()));
             }
+            public.push(PublicKey::new(key, pair));
         }
         let key_set = KeySetOf(key_set(&public));
-        Ok(Self { public, active: active.map(|(_, id, pair)| (id, pair)), key_set })
+        (Self { public, active: active.map(|(_, id, pair)| (id, pair)), key_set }, closed)
+    }
+
+    fn pair_of(&self, key: &SigningKey) -> Option<Arc<KeyPair>> {
+        let same =
+            |held: &&PublicKey| held.id == key.id && held.algorithm == key.algorithm && held.public == key.public;
+        self.public.iter().find(same).map(|held| held.pair.clone())
     }
 
     pub(super) fn find(&self, kid: &str) -> Option<&PublicKey> {
         self.public.iter().find(|key| key.id.as_str() == kid)
     }
 
-    pub(super) fn active(&self) -> Option<&(KeyId, KeyPair)> {
+    pub(super) fn active(&self) -> Option<&(KeyId, Arc<KeyPair>)> {
         self.active.as_ref()
     }
 

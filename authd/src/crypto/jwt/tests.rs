@@ -1,7 +1,10 @@
 //! What is signed verifies; everything that differs in anything does not.
 
 use super::*;
-use crate::crypto::fakes::CountedRandom;
+use crate::{
+    crypto::{fakes::CountedRandom, kek::Kek},
+    domain::wrap::Wrapper,
+};
 use serde_json::{Value, json};
 use shared::id::{SessionId, UserId};
 
@@ -15,8 +18,18 @@ struct Bench {
     pair: KeyPair,
 }
 
-fn kek() -> Arc<Kek> {
-    Arc::new(Kek::from_bytes(&std::array::from_fn(|at| at as u8)).unwrap())
+fn keks(from: u8, previous: Option<u8>) -> Arc<Keks> {
+    let kek = |from: u8| Kek::from_bytes(&std::array::from_fn(|at| at as u8 ^ from)).unwrap();
+    Arc::new(Keks::new(kek(from), previous.map(kek)))
+}
+
+fn kek() -> Arc<Keks> {
+    keks(0, None)
+}
+
+/// A new key under the key-encryption key in force.
+fn generate(signer: &JwtSigner, id: KeyId, now_ms: i64) -> SigningKey {
+    signer.generate(id, now_ms, signer.keks.current().as_str()).unwrap()
 }
 
 fn settings(algorithm: KeyAlgorithm) -> TokenSettings {
@@ -35,10 +48,10 @@ fn id(number: u8) -> KeyId {
 
 fn bench(algorithm: KeyAlgorithm) -> Bench {
     let signer = JwtSigner::new(settings(algorithm), kek(), Arc::new(CountedRandom::default()));
-    let mut key = signer.generate(id(1), NOW_MS).unwrap();
+    let mut key = generate(&signer, id(1), NOW_MS);
     key.state = KeyState::Active;
     key.activated_ms = Some(NOW_MS);
-    let private = kek().unwrap(key.id.as_str(), WRAP_PURPOSE, &key.wrapped).unwrap();
+    let private = kek().unwrap(&key.private()).unwrap();
     let pair = KeyPair::from_private(algorithm, &private).unwrap();
     signer.install(std::slice::from_ref(&key)).unwrap();
     Bench { signer, keys: vec![key], pair }
@@ -308,7 +321,7 @@ fn a_revoked_key_takes_its_tokens_along_and_a_retiring_one_does_not() {
     let mut bench = bench(KeyAlgorithm::EdDsa);
     let token = bench.signer.sign(&claims()).unwrap();
     assert!(bench.signer.verify(&token, NOW_MS).is_ok());
-    let mut next = bench.signer.generate(id(2), NOW_MS + 1).unwrap();
+    let mut next = generate(&bench.signer, id(2), NOW_MS + 1);
     next.state = KeyState::Active;
     bench.keys[0].state = KeyState::Retiring;
     bench.signer.install(&[next.clone(), bench.keys[0].clone()]).unwrap();
@@ -322,13 +335,14 @@ fn a_revoked_key_takes_its_tokens_along_and_a_retiring_one_does_not() {
 }
 
 #[test]
-fn keys_that_do_not_unwrap_or_whose_public_half_was_changed_leave_the_old_set_in_force() {
+fn keys_that_do_not_unwrap_or_whose_public_half_was_changed_are_left_out() {
     let bench = bench(KeyAlgorithm::EdDsa);
     let before = bench.signer.key_set();
     let random = Arc::new(CountedRandom::default());
-    let other_kek = Kek::from_bytes(&crate::domain::clock::random_bytes(random.as_ref())).unwrap();
-    let foreign = JwtSigner::new(settings(KeyAlgorithm::EdDsa), Arc::new(other_kek), random);
-    let other = foreign.generate(id(3), NOW_MS).unwrap();
+    let foreign = JwtSigner::new(settings(KeyAlgorithm::EdDsa), keks(1, None), random);
+    // The same randomness made the same pair.
+    assert_eq!(generate(&foreign, id(2), NOW_MS).public, bench.keys[0].public);
+    let other = generate(&foreign, id(3), NOW_MS);
     let swapped = SigningKey { public: other.public.clone(), ..bench.keys[0].clone() };
     let renamed = SigningKey { id: id(4), ..bench.keys[0].clone() };
     let retold = SigningKey { algorithm: KeyAlgorithm::Es256, ..bench.keys[0].clone() };
@@ -341,12 +355,26 @@ fn keys_that_do_not_unwrap_or_whose_public_half_was_changed_leave_the_old_set_in
 }
 
 #[test]
+fn a_key_that_was_moved_to_another_key_encryption_key_stays_in_use_where_it_was_opened_before() {
+    let (bench, random) = (bench(KeyAlgorithm::EdDsa), CountedRandom::default());
+    let moved = keks(1, Some(0)).rewrap(&bench.keys[0].private(), &random).unwrap();
+    let moved = SigningKey { wrapped: moved.bytes, kek: moved.kek, ..bench.keys[0].clone() };
+    let token = bench.signer.sign(&claims()).unwrap();
+    bench.signer.install(std::slice::from_ref(&moved)).unwrap();
+    assert!(bench.signer.verify(&token, NOW_MS).is_ok() && bench.signer.sign(&claims()).is_ok());
+    let revoked = SigningKey { state: KeyState::Revoked, ..moved.clone() };
+    bench.signer.install(&[revoked]).unwrap();
+    assert!(bench.signer.verify(&token, NOW_MS).is_err() && bench.signer.sign(&claims()).is_err());
+    assert!(bench.signer.install(&[moved]).is_err(), "it was forgotten");
+}
+
+#[test]
 fn the_key_set_is_public_stable_and_complete() {
     let random = Arc::new(CountedRandom::default());
     let mut keys = Vec::new();
     for (at, algorithm) in [(1, KeyAlgorithm::EdDsa), (2, KeyAlgorithm::Es256)] {
         let signer = JwtSigner::new(settings(algorithm), kek(), random.clone());
-        keys.push(signer.generate(id(at), i64::from(at)).unwrap());
+        keys.push(generate(&signer, id(at), i64::from(at)));
     }
     keys[0].state = KeyState::Active;
     let signer = JwtSigner::new(settings(KeyAlgorithm::EdDsa), kek(), random);

@@ -5,6 +5,8 @@ use authd::{
     crypto::{
         jwt::{JwtSigner, TokenSettings},
         kek::Kek,
+        keks::Keks,
+        root::Root,
         seal::Keys,
     },
     domain::{
@@ -28,8 +30,12 @@ use tests::{
 const NOW_MS: i64 = 1_700_000_000_500;
 const NOW_S: i64 = 1_700_000_000;
 
-fn kek() -> Arc<Kek> {
-    Arc::new(Kek::from_bytes(&std::array::from_fn(|at| u8::try_from(at).unwrap())).unwrap())
+fn kek() -> Arc<Keks> {
+    Arc::new(Keks::new(Kek::from_bytes(&secret()).unwrap(), None))
+}
+
+fn secret() -> [u8; 32] {
+    std::array::from_fn(|at| u8::try_from(at).unwrap())
 }
 
 /// The token with these bytes laid over it, and an HMAC that nobody recomputed.
@@ -43,7 +49,7 @@ fn forged(token: &str, over: &[u8]) -> String {
 
 #[test]
 fn of_refresh_tokens_only_those_issued_are_recognised() {
-    let keys = Keys::new(&kek(), Arc::new(OsRandom));
+    let keys = Keys::new(&Root::from_bytes(&secret()).unwrap(), Arc::new(OsRandom));
     let issued: Vec<String> = [([7; 16], [9; 32]), ([8; 16], [1; 32])]
         .map(|(handle, secret)| issue(&keys, Handle(handle), &secret).unwrap().text().reveal().to_owned())
         .into();
@@ -81,11 +87,11 @@ fn signer() -> (JwtSigner, ed25519_dalek::SigningKey, SigningKey) {
         expiry_leeway_ms: 0,
     };
     let signer = JwtSigner::new(settings, kek(), Arc::new(OsRandom));
-    let mut key = signer.generate(KeyId::new(1, [1; 10]), NOW_MS).unwrap();
+    let mut key = signer.generate(KeyId::new(1, [1; 10]), NOW_MS, kek().current().as_str()).unwrap();
     key.state = KeyState::Active;
     key.activated_ms = Some(NOW_MS);
     signer.install(std::slice::from_ref(&key)).unwrap();
-    let private = kek().unwrap(key.id.as_str(), "access token signing", &key.wrapped).unwrap();
+    let private = kek().unwrap(&key.private()).unwrap();
     (signer, ed25519_dalek::SigningKey::from_bytes(private.as_slice().try_into().unwrap()), key)
 }
 
