@@ -188,6 +188,9 @@ pub enum Error {
     /// The daemon runs and is not ready.
     #[error("the daemon is not ready")]
     NotReady,
+    /// A check found problems.
+    #[error("the check found {0} problem(s)")]
+    CheckFailed(u64),
     /// The configuration is wrong.
     #[error("the configuration has {0} problem(s)")]
     Configuration(usize),
@@ -231,6 +234,7 @@ impl Error {
             Self::NoTerminal(_) | Self::Declined => Exit::Declined,
             Self::Partly { .. } => Exit::Partly,
             Self::NotReady => Exit::NotReady,
+            Self::CheckFailed(_) => Exit::CheckFailed,
             Self::Configuration(_) => Exit::Configuration,
             Self::Interrupted => Exit::Interrupted,
             Self::Answer(_) | Self::Io(_) => Exit::Unexpected,
@@ -253,6 +257,7 @@ impl Error {
             Self::Declined => "DECLINED",
             Self::Partly { .. } => "PARTLY",
             Self::NotReady => "NOT_READY",
+            Self::CheckFailed(_) => "CHECK_FAILED",
             Self::Configuration(_) => "CONFIGURATION",
             Self::Interrupted => "INTERRUPTED",
             Self::Io(_) => "IO",
@@ -278,6 +283,7 @@ impl Error {
             Self::Declined => "--dry-run shows what it would do without asking",
             Self::Partly { .. } => "correct those that failed and repeat the command for them",
             Self::NotReady => "the lines `degraded` and `problems` say why; so does the log of authd",
+            Self::CheckFailed(_) => "each line above is one; the manual of the command says what it means",
             Self::Configuration(_) => "correct what is listed and run `authctl config check` again",
             Self::Interrupted => "a change may have happened: see `authctl audit list`",
             Self::Io(_) => "look at the file or the pipe it happened with",
@@ -348,6 +354,7 @@ mod tests {
             (refused(409, "DUPLICATE_EMAIL"), 11),
             (Error::Partly { failed: 1, total: 2, first: String::new() }, 12),
             (Error::Declined, 13),
+            (Error::CheckFailed(1), 14),
             (Error::NoTerminal(String::new()), 13),
             (Error::Unreachable { tried: vec![] }, 69),
             (refused(500, "INTERNAL"), 70),

@@ -155,7 +155,7 @@ fn meaning(exit: Exit) -> &'static str {
         Exit::Conflict => "Conflict: the target is ambiguous, a set is not of the expected size, or it exists already.",
         Exit::Partly => "Some of several targets failed; the others are done.",
         Exit::Declined => "The question was answered with no, or there was no terminal to ask on.",
-        Exit::CheckFailed => "A check found problems. No command of this version ends with it.",
+        Exit::CheckFailed => "A check found problems\n.RB ( \"audit verify\" ).",
         Exit::Unreachable => "The daemon cannot be reached.",
         Exit::Internal => "Internal error of the daemon; its log has the details under the request id.",
         Exit::Temporary => "Temporary: storage is away, the daemon is busy, or it did not answer in time. Try again.",

@@ -15,7 +15,7 @@ pub use run::{migrate, openapi, run};
 use crate::{
     auth::{Auth, DATABASE, Parts},
     config::Config,
-    crypto::{jwt::JwtSigner, seal::Keys},
+    crypto::{audit::AuditKeys, jwt::JwtSigner, seal::Keys},
     domain::{
         clock::{Clock, OsRandom, Random, SystemClock, random_bytes},
         hex::hex,
@@ -114,6 +114,8 @@ impl Daemon {
         let stores = store::open(parts::store_options(config, &ports, circuit.clone())).await?;
         let (keks, root) = keyring::find(config, stores.wraps.as_ref(), ports.random.as_ref()).await?;
         let keks = Arc::new(keks);
+        let notary = Arc::new(AuditKeys::new(&root));
+        stores.entrust(notary.clone());
         let passwords = Arc::new(LivePolicy::new(parts::password_policy(config)?));
         let hasher = parts::hash_pool(config, passwords.clone(), &ports)?;
         let settings = settings::settings(config);
@@ -132,6 +134,8 @@ impl Daemon {
                 settings: stores.settings.clone(),
                 rules: stores.rules.clone(),
                 audit: stores.audit.clone(),
+                chain: stores.chain.clone(),
+                notary,
                 spool: Arc::new(parts::spool(config)?),
                 readiness: stores.readiness.clone(),
                 limiter: limits.limiter,
@@ -162,6 +166,7 @@ impl Daemon {
 
     /// What requests find in memory: live settings, keys, ended sessions.
     async fn load(&self) -> Result<(), StoreError> {
+        self.auth.publish_audit_key().await?;
         self.auth.poll_settings().await?;
         self.auth.skip_news().await?;
         self.auth.beat(&self.instance).await?;

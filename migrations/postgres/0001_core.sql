@@ -163,7 +163,7 @@ CREATE TABLE signing_key (
 CREATE UNIQUE INDEX signing_key_one_staged ON signing_key (tenant_id) WHERE state = 'staged';
 CREATE UNIQUE INDEX signing_key_one_active ON signing_key (tenant_id) WHERE state = 'active';
 
--- The audit log. `seq` and `hash` are filled once, after the commit, by the sealer.
+-- The audit log. `mac` proves who wrote it; `seq` and `hash` are filled once, after the commit, by the sealer.
 CREATE TABLE event (
     id              TEXT COLLATE "C" PRIMARY KEY,
     tenant_id       TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
@@ -183,7 +183,8 @@ CREATE TABLE event (
     network         TEXT,
     device          TEXT,
     request_id      TEXT,
-    detail          TEXT NOT NULL
+    detail          TEXT NOT NULL,
+    mac             BYTEA NOT NULL
 );
 CREATE UNIQUE INDEX event_seq ON event (seq) WHERE seq IS NOT NULL;
 CREATE INDEX event_unsealed ON event (id) WHERE seq IS NULL;
@@ -206,11 +207,75 @@ $$;
 CREATE TRIGGER event_sealed_once BEFORE UPDATE ON event FOR EACH ROW EXECUTE FUNCTION event_sealed_once();
 CREATE FUNCTION event_kept() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'an event is never deleted';
+    IF TG_OP = 'DELETE' THEN
+        IF EXISTS (SELECT 1 FROM tombstone WHERE tombstone.up_to_seq >= OLD.seq) THEN
+            RETURN OLD;
+        END IF;
+    END IF;
+    RAISE EXCEPTION 'an event is deleted only where a tombstone covers it';
 END;
 $$;
 CREATE TRIGGER event_kept BEFORE DELETE ON event FOR EACH ROW EXECUTE FUNCTION event_kept();
 CREATE TRIGGER event_kept_all BEFORE TRUNCATE ON event FOR EACH STATEMENT EXECUTE FUNCTION event_kept();
+
+-- Signed statements that the chain had this hash at this place.
+CREATE TABLE checkpoint (
+    number       BIGINT PRIMARY KEY,
+    tenant_id    TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    seq          BIGINT NOT NULL,
+    hash         BYTEA NOT NULL,
+    at_ms        BIGINT NOT NULL,
+    anchored_seq BIGINT NOT NULL,
+    key_id       TEXT NOT NULL,
+    signature    BYTEA NOT NULL
+);
+
+-- Signed statements that events were purged.
+CREATE TABLE tombstone (
+    number        BIGINT PRIMARY KEY,
+    tenant_id     TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    from_seq      BIGINT NOT NULL,
+    up_to_seq     BIGINT NOT NULL,
+    hash          BYTEA NOT NULL,
+    purged        BIGINT NOT NULL,
+    checkpoint    BIGINT NOT NULL,
+    cut_off_ms    BIGINT NOT NULL,
+    at_ms         BIGINT NOT NULL,
+    key_id        TEXT NOT NULL,
+    signature     BYTEA NOT NULL
+);
+CREATE INDEX tombstone_up_to ON tombstone (up_to_seq);
+
+-- Public halves of the audit key, all that ever signed.
+CREATE TABLE audit_key (
+    id         TEXT COLLATE "C" PRIMARY KEY,
+    tenant_id  TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    public     BYTEA NOT NULL,
+    created_ms BIGINT NOT NULL,
+    mac        BYTEA NOT NULL
+);
+
+CREATE FUNCTION audit_unchanged() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'rows of % are never changed or deleted', TG_TABLE_NAME;
+END
+$$;
+CREATE FUNCTION checkpoint_kept() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM tombstone WHERE tombstone.checkpoint >= OLD.number) THEN
+        RETURN OLD;
+    END IF;
+    RAISE EXCEPTION 'a checkpoint is deleted only where a tombstone covers it';
+END
+$$;
+CREATE TRIGGER checkpoint_unchanged BEFORE UPDATE ON checkpoint FOR EACH ROW EXECUTE FUNCTION audit_unchanged();
+CREATE TRIGGER checkpoint_kept BEFORE DELETE ON checkpoint FOR EACH ROW EXECUTE FUNCTION checkpoint_kept();
+CREATE TRIGGER checkpoint_kept_all BEFORE TRUNCATE ON checkpoint
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_unchanged();
+CREATE TRIGGER tombstone_kept BEFORE UPDATE OR DELETE ON tombstone FOR EACH ROW EXECUTE FUNCTION audit_unchanged();
+CREATE TRIGGER tombstone_kept_all BEFORE TRUNCATE ON tombstone FOR EACH STATEMENT EXECUTE FUNCTION audit_unchanged();
+CREATE TRIGGER audit_key_kept BEFORE UPDATE OR DELETE ON audit_key FOR EACH ROW EXECUTE FUNCTION audit_unchanged();
+CREATE TRIGGER audit_key_kept_all BEFORE TRUNCATE ON audit_key FOR EACH STATEMENT EXECUTE FUNCTION audit_unchanged();
 
 -- The end of the audit chain, moved by compare-and-set.
 CREATE TABLE chain_head (
@@ -254,6 +319,13 @@ CREATE TABLE address_rule (
     created_by TEXT NOT NULL,
     expires_ms BIGINT,
     PRIMARY KEY (tenant_id, network, ruling)
+);
+
+-- When a job that deletes last ran, by database time: a clock that has jumped is noticed over a restart too.
+CREATE TABLE job_run (
+    name      TEXT PRIMARY KEY,
+    tenant_id TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    ran_ms    BIGINT NOT NULL
 );
 
 CREATE TABLE instance (

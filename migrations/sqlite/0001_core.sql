@@ -163,7 +163,7 @@ CREATE TABLE signing_key (
 CREATE UNIQUE INDEX signing_key_one_staged ON signing_key (tenant_id) WHERE state = 'staged';
 CREATE UNIQUE INDEX signing_key_one_active ON signing_key (tenant_id) WHERE state = 'active';
 
--- The audit log. `seq` and `hash` are filled once, after the commit, by the sealer.
+-- The audit log. `mac` proves who wrote it; `seq` and `hash` are filled once, after the commit, by the sealer.
 CREATE TABLE event (
     id              TEXT PRIMARY KEY,
     tenant_id       TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
@@ -183,7 +183,8 @@ CREATE TABLE event (
     network         TEXT,
     device          TEXT,
     request_id      TEXT,
-    detail          TEXT NOT NULL
+    detail          TEXT NOT NULL,
+    mac             BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX event_seq ON event (seq) WHERE seq IS NOT NULL;
 CREATE INDEX event_unsealed ON event (id) WHERE seq IS NULL;
@@ -199,13 +200,78 @@ WHEN NOT (
     AND NEW.actor_login_uid IS OLD.actor_login_uid AND NEW.actor_pid IS OLD.actor_pid
     AND NEW.target_kind IS OLD.target_kind AND NEW.target_id IS OLD.target_id AND NEW.network IS OLD.network
     AND NEW.device IS OLD.device AND NEW.request_id IS OLD.request_id AND NEW.detail IS OLD.detail
+    AND NEW.mac IS OLD.mac
 )
 BEGIN
     SELECT RAISE(ABORT, 'an event is sealed once and never changed');
 END;
 CREATE TRIGGER event_kept BEFORE DELETE ON event
+WHEN OLD.seq IS NULL OR NOT EXISTS (SELECT 1 FROM tombstone WHERE tombstone.up_to_seq >= OLD.seq)
 BEGIN
-    SELECT RAISE(ABORT, 'an event is never deleted');
+    SELECT RAISE(ABORT, 'an event is deleted only where a tombstone covers it');
+END;
+
+-- Signed statements that the chain had this hash at this place.
+CREATE TABLE checkpoint (
+    number       INTEGER PRIMARY KEY,
+    tenant_id    TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    seq          INTEGER NOT NULL,
+    hash         BLOB NOT NULL,
+    at_ms        INTEGER NOT NULL,
+    anchored_seq INTEGER NOT NULL,
+    key_id       TEXT NOT NULL,
+    signature    BLOB NOT NULL
+) STRICT;
+
+-- Signed statements that events were purged.
+CREATE TABLE tombstone (
+    number        INTEGER PRIMARY KEY,
+    tenant_id     TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    from_seq      INTEGER NOT NULL,
+    up_to_seq     INTEGER NOT NULL,
+    hash          BLOB NOT NULL,
+    purged        INTEGER NOT NULL,
+    checkpoint    INTEGER NOT NULL,
+    cut_off_ms    INTEGER NOT NULL,
+    at_ms         INTEGER NOT NULL,
+    key_id        TEXT NOT NULL,
+    signature     BLOB NOT NULL
+) STRICT;
+CREATE INDEX tombstone_up_to ON tombstone (up_to_seq);
+
+-- Public halves of the audit key, all that ever signed.
+CREATE TABLE audit_key (
+    id         TEXT PRIMARY KEY,
+    tenant_id  TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    public     BLOB NOT NULL,
+    created_ms INTEGER NOT NULL,
+    mac        BLOB NOT NULL
+) STRICT;
+
+CREATE TRIGGER checkpoint_unchanged BEFORE UPDATE ON checkpoint
+BEGIN
+    SELECT RAISE(ABORT, 'a checkpoint is never changed');
+END;
+CREATE TRIGGER checkpoint_kept BEFORE DELETE ON checkpoint
+WHEN NOT EXISTS (SELECT 1 FROM tombstone WHERE tombstone.checkpoint >= OLD.number)
+BEGIN
+    SELECT RAISE(ABORT, 'a checkpoint is deleted only where a tombstone covers it');
+END;
+CREATE TRIGGER tombstone_unchanged BEFORE UPDATE ON tombstone
+BEGIN
+    SELECT RAISE(ABORT, 'a tombstone is never changed');
+END;
+CREATE TRIGGER tombstone_kept BEFORE DELETE ON tombstone
+BEGIN
+    SELECT RAISE(ABORT, 'a tombstone is never deleted');
+END;
+CREATE TRIGGER audit_key_unchanged BEFORE UPDATE ON audit_key
+BEGIN
+    SELECT RAISE(ABORT, 'an audit key is never changed');
+END;
+CREATE TRIGGER audit_key_kept BEFORE DELETE ON audit_key
+BEGIN
+    SELECT RAISE(ABORT, 'an audit key is never deleted');
 END;
 
 -- The end of the audit chain, moved by compare-and-set.
@@ -251,6 +317,13 @@ CREATE TABLE address_rule (
     created_by TEXT NOT NULL,
     expires_ms INTEGER,
     PRIMARY KEY (tenant_id, network, ruling)
+) STRICT;
+
+-- When a job that deletes last ran, by database time: a clock that has jumped is noticed over a restart too.
+CREATE TABLE job_run (
+    name      TEXT PRIMARY KEY,
+    tenant_id TEXT NOT NULL DEFAULT 'default' REFERENCES tenant (id),
+    ran_ms    INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE instance (

@@ -59,6 +59,7 @@ macro_rules! call {
 pub mod address;
 pub mod audit;
 pub mod breaker;
+pub mod chain;
 pub mod config;
 pub mod daemon;
 pub mod key;
@@ -126,6 +127,12 @@ pub const CALLS: &[CallInfo] = &[
     CallInfo::of::<key::Jwks>(),
     CallInfo::of::<audit::List>(),
     CallInfo::of::<audit::Tail>(),
+    CallInfo::of::<chain::Show>(),
+    CallInfo::of::<chain::Stats>(),
+    CallInfo::of::<chain::Verify>(),
+    CallInfo::of::<chain::Export>(),
+    CallInfo::of::<chain::MakeCheckpoint>(),
+    CallInfo::of::<chain::Purge>(),
     CallInfo::of::<limit::List>(),
     CallInfo::of::<limit::Show>(),
     CallInfo::of::<limit::Set>(),

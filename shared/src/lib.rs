@@ -4,6 +4,7 @@
 //! Nothing here is async, speaks HTTP or touches a database.
 
 pub mod admin;
+pub mod chain;
 pub mod error;
 pub mod id;
 pub mod mode;

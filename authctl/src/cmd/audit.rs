@@ -1,5 +1,9 @@
 //! `authctl audit`
 
+mod chain;
+mod export;
+mod verify;
+
 use super::tail;
 use crate::{
     cli::Uses,
@@ -22,6 +26,25 @@ pub enum Command {
     List(Filter),
     /// Show the last events, oldest first; with -f also those to come
     Tail(Filter),
+    /// Show one event with its MAC and its hash
+    Show {
+        /// Its id, or its place in the log
+        id: String,
+    },
+    /// Show how large the log is, how far it is signed, and what happened in the last 24 hours
+    Stats,
+    /// Check the whole log for changes, deletions, insertions and forks; exit with 14 when there are any
+    Verify(verify::What),
+    /// Write all events to standard output; --after SEQ: those that follow an earlier export
+    Export(export::How),
+    /// Sign how far the log has come, and print the anchor to keep elsewhere
+    Checkpoint,
+    /// Delete events that have outlived audit.retention; a job does so every hour
+    Purge {
+        /// The clock is right, although the last run is more than two days away from it
+        #[arg(long)]
+        confirm_clock: bool,
+    },
 }
 
 /// An outcome by its name.
@@ -136,6 +159,8 @@ impl Command {
         match self {
             Self::List(_) => Uses::PagesAndTimes,
             Self::Tail(_) => Uses::Stream,
+            Self::Export(_) => Uses::Pages,
+            Self::Show { .. } | Self::Stats | Self::Verify(_) | Self::Checkpoint | Self::Purge { .. } => Uses::Nothing,
         }
     }
 }
@@ -152,5 +177,11 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Erro
             context.list::<List, _>("audit.list", build).await
         }
         Command::Tail(filter) => tail::run(context, &filter, "audit.tail").await,
+        Command::Show { id } => chain::show(context, &id).await,
+        Command::Stats => chain::stats(context).await,
+        Command::Verify(what) => verify::run(context, &what).await,
+        Command::Export(how) => export::run(context, &how).await,
+        Command::Checkpoint => chain::checkpoint(context).await,
+        Command::Purge { confirm_clock } => chain::purge(context, confirm_clock).await,
     }
 }

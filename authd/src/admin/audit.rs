@@ -92,7 +92,7 @@ async fn follow(admin: &Admin, writer: &LineWriter, mut position: i64) {
     }
 }
 
-fn event(stored: StoredEvent) -> Event {
+pub(super) fn event(stored: StoredEvent) -> Event {
     let uid = |value: Option<i64>| value.and_then(|value| u32::try_from(value).ok());
     Event {
         id: stored.id,

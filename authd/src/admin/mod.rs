@@ -8,6 +8,7 @@ mod audit;
 mod body;
 mod breaker;
 mod call;
+mod chain;
 pub mod control;
 mod credentials;
 mod daemon;
@@ -111,8 +112,8 @@ impl Admin {
 /// Every call of this version.
 fn router(admin: Arc<Admin>) -> Router {
     use shared::admin::{
-        address as address_calls, audit as audit_calls, limit as limit_calls, session as session_calls,
-        user as user_calls,
+        address as address_calls, audit as audit_calls, chain as chain_calls, limit as limit_calls,
+        session as session_calls, user as user_calls,
     };
     use shared::admin::{breaker as breaker_calls, mode as mode_calls};
     Calls::new()
@@ -139,6 +140,12 @@ fn router(admin: Arc<Admin>) -> Router {
         .add::<key_calls::Jwks, _, _>(key::jwks)
         .add::<audit_calls::List, _, _>(audit::list)
         .add_stream::<audit_calls::Tail, _, _>(audit::tail)
+        .add::<chain_calls::Show, _, _>(chain::show)
+        .add::<chain_calls::Stats, _, _>(chain::stats)
+        .add_stream::<chain_calls::Verify, _, _>(chain::verify)
+        .add_stream::<chain_calls::Export, _, _>(chain::export)
+        .add::<chain_calls::MakeCheckpoint, _, _>(chain::checkpoint)
+        .add::<chain_calls::Purge, _, _>(chain::purge)
         .add::<breaker_calls::List, _, _>(breaker::list)
         .add::<breaker_calls::Open, _, _>(breaker::open)
         .add::<breaker_calls::Close, _, _>(breaker::close)

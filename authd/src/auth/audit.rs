@@ -84,14 +84,6 @@ impl Auth {
         self.parts.audit.append(vec![event]).await
     }
 
-    /// Gives committed events their numbers; how many.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn seal_events(&self, batch: u32) -> Result<u32, StoreError> {
-        self.parts.audit.seal(batch).await
-    }
-
     /// Reads ends of sessions of all instances into memory.
     ///
     /// # Errors

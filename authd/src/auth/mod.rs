@@ -4,6 +4,9 @@ mod address;
 mod attack;
 mod audit;
 mod breaker;
+mod chain;
+mod chain_check;
+mod chain_export;
 mod condition;
 mod cursor;
 mod denial;
@@ -22,6 +25,7 @@ mod mode;
 mod notable;
 mod operator;
 mod password;
+mod purge;
 mod refresh;
 mod refusal;
 mod register;
@@ -38,6 +42,9 @@ mod why;
 pub use address::{BanGuard, RuleWish};
 pub use attack::Alarm;
 pub use breaker::{DATABASE, REDIS};
+pub use chain::{AuditStats, AuditTrouble, CheckpointPace};
+pub use chain_check::{AuditCheck, CheckStep};
+pub use chain_export::AuditExport;
 pub use condition::{AuditState, DatabaseState, Look};
 pub use denial::Flush;
 pub use grant::{Bearer, Tokens};
@@ -48,11 +55,12 @@ pub use login::Attempt;
 pub use logout::{LogoutProof, LogoutScope};
 pub use mode::{Closing, ModeInForce};
 pub use operator::{Doing, Expectation, Operator, OperatorRefusal, Revocations, SessionQuery};
+pub use purge::{ClockTrust, PurgeTurn};
 pub use refresh::{IdempotencyKey, InvalidIdempotencyKey, RefreshAttempt};
 pub use refusal::Refusal;
 pub use register::Registration;
 pub use replay::{Extent, Trial};
-pub use restore::{Anchor, InvalidAnchor, Restored};
+pub use restore::Restored;
 pub use revoked::{Forget, RevokedSet};
 pub use session::Keep;
 pub use user::{NewUser, UserCreated};
@@ -61,6 +69,7 @@ use crate::domain::{
     account::AccountStore,
     address_rule::AddressRuleStore,
     audit::{Action, Actor, AuditLog, Event, EventOutcome, Spool},
+    chain::{ChainStore, Notary},
     circuit::Circuit,
     clock::{Clock, Random, random_bytes},
     device::DeviceStore,
@@ -108,6 +117,10 @@ pub struct Parts {
     pub rules: Arc<dyn AddressRuleStore>,
     /// Audit log.
     pub audit: Arc<dyn AuditLog>,
+    /// The audit chain.
+    pub chain: Arc<dyn ChainStore>,
+    /// The audit key.
+    pub notary: Arc<dyn Notary>,
     /// What keeps refusals while the audit log is away.
     pub spool: Arc<dyn Spool>,
     /// Whether storage answers.
@@ -153,6 +166,8 @@ pub struct Settings {
     pub skew_ms: i64,
     /// `audit.refresh`.
     pub recording: Recording,
+    /// `audit.retention`.
+    pub audit_retention_ms: i64,
     /// `password.wait`.
     pub wait_ms: i64,
     /// `password.failure_floor`; `None`: what the slowest hash in use takes.
@@ -217,6 +232,7 @@ pub struct Auth {
     instances: AtomicU32,
     keys: key::KeysInForce,
     breaker_events: breaker::BreakerEvents,
+    chain: chain::ChainState,
 }
 
 impl Auth {
@@ -224,6 +240,7 @@ impl Auth {
     #[must_use]
     pub fn new(parts: Parts, settings: Settings) -> Self {
         parts.limiter.install(&settings.limits, 1);
+        let chain = chain::ChainState::started(parts.clock.monotonic_ms());
         Self {
             parts,
             revoked: RevokedSet::default(),
@@ -243,6 +260,7 @@ impl Auth {
             instances: AtomicU32::new(1),
             keys: key::KeysInForce::default(),
             breaker_events: breaker::BreakerEvents::default(),
+            chain,
             settings: RwLock::new(Arc::new(settings)),
         }
     }

@@ -3,50 +3,19 @@
 
 use crate::auth::{Auth, Operator, OperatorRefusal};
 use crate::domain::{audit::Action, setting::Setting, store_error::StoreError};
-use std::{fmt, str::FromStr, sync::atomic::Ordering};
+use shared::chain::Anchor;
+use std::sync::atomic::Ordering;
 
 /// The setting that holds the global epoch.
 const EPOCH: &str = "epoch.global";
 
-/// How far the audit had come when this instance last looked: one line of text in the anchor file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Anchor {
-    /// Last sealed sequence number.
-    pub seq: i64,
-    /// The global epoch. A larger one in the database says that an operator has accepted it since.
-    pub epoch: i64,
-}
-
-impl Anchor {
-    /// Whether a database with `found` is older than this, and nobody has accepted it.
-    fn is_ahead_of(self, found: Self) -> bool {
-        self.seq > found.seq && self.epoch >= found.epoch
-    }
-}
-
-impl fmt::Display for Anchor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "authd-anchor/1 seq={} epoch={}", self.seq, self.epoch)
-    }
-}
-
-/// Text that is no anchor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an anchor of this version")]
-pub struct InvalidAnchor;
-
-impl FromStr for Anchor {
-    type Err = InvalidAnchor;
-    fn from_str(text: &str) -> Result<Self, InvalidAnchor> {
-        let numbers = text.trim().strip_prefix("authd-anchor/1 seq=").and_then(|rest| rest.split_once(" epoch="));
-        let (seq, epoch) = numbers.ok_or(InvalidAnchor)?;
-        let number = |text: &str| text.parse::<i64>().map_err(|_| InvalidAnchor);
-        Ok(Self { seq: number(seq)?, epoch: number(epoch)? })
-    }
+/// Whether a database at `seq` and `epoch` is older than the anchor, and nobody has accepted it.
+fn is_ahead(anchor: &Anchor, seq: i64, epoch: i64) -> bool {
+    anchor.seq > seq && anchor.epoch >= epoch
 }
 
 /// What a look at the anchor found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Restored {
     /// The database is at least as new: the anchor to write.
     No(Anchor),
@@ -72,12 +41,25 @@ impl Auth {
     /// [`StoreError`]; nothing is decided then.
     pub async fn compare_with_anchor(&self, seen: Option<Anchor>) -> Result<Restored, StoreError> {
         let epoch = epoch(&self.parts.settings.all().await?);
-        let found = Anchor { seq: self.parts.audit.head().await?, epoch };
-        let ahead = seen.filter(|seen| seen.is_ahead_of(found));
+        let seq = self.parts.audit.head().await?;
+        let known = seen.as_ref().and_then(|seen| seen.checkpoint.clone());
+        let is_accepted = seen.as_ref().is_some_and(|seen| seen.epoch < epoch);
+        let is_other = match &known {
+            // It has come as far by another way: somebody went on with an older one.
+            Some(known) if !is_accepted => !self.has_checkpoint(known).await?,
+            _ => false,
+        };
+        let ahead = seen.filter(|seen| is_other || is_ahead(seen, seq, epoch));
         self.locked_down.store(ahead.is_some(), Ordering::Relaxed);
-        let Some(expected) = ahead else { return Ok(Restored::No(found)) };
-        self.seen_epoch.fetch_max(expected.epoch, Ordering::Relaxed);
-        Ok(Restored::Yes { found, expected })
+        if let Some(expected) = ahead {
+            self.seen_epoch.fetch_max(expected.epoch, Ordering::Relaxed);
+            let found = Anchor { seq, epoch, ..Anchor::default() };
+            self.remember_anchor(expected.clone());
+            return Ok(Restored::Yes { found, expected });
+        }
+        // What nobody signed must not take the place of what was signed, and what was given up is not kept.
+        let checkpoint = self.signed_checkpoint().await?.or(known.filter(|_| !is_accepted));
+        Ok(Restored::No(Anchor { seq, epoch, checkpoint, keys: self.audit_keys() }))
     }
 
     /// Accepts a restored database: moves the global epoch, so that every session opened before has ended. The new
@@ -119,19 +101,11 @@ mod tests {
 
     #[test]
     fn an_older_database_is_noticed_until_its_epoch_has_moved_beyond_the_anchor() {
-        let seen = Anchor { seq: 42, epoch: 1 };
-        assert!(!seen.is_ahead_of(seen));
-        assert!(!seen.is_ahead_of(Anchor { seq: 43, epoch: 1 }));
-        assert!(seen.is_ahead_of(Anchor { seq: 41, epoch: 1 }));
-        assert!(seen.is_ahead_of(Anchor { seq: 41, epoch: 0 }));
-        assert!(!seen.is_ahead_of(Anchor { seq: 41, epoch: 2 }));
-    }
-
-    #[test]
-    fn an_anchor_reads_back_and_another_text_is_refused() {
-        let anchor = Anchor { seq: 42, epoch: 3 };
-        assert_eq!(anchor.to_string().parse(), Ok(anchor));
-        assert!("".parse::<Anchor>().is_err());
-        assert!("authd-anchor/2 seq=1".parse::<Anchor>().is_err());
+        let seen = Anchor { seq: 42, epoch: 1, ..Anchor::default() };
+        assert!(!is_ahead(&seen, 42, 1));
+        assert!(!is_ahead(&seen, 43, 1));
+        assert!(is_ahead(&seen, 41, 1));
+        assert!(is_ahead(&seen, 41, 0));
+        assert!(!is_ahead(&seen, 41, 2));
     }
 }

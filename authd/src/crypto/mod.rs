@@ -1,6 +1,7 @@
 //! Hash pool, token signing, sealing, root secret, key-encryption key.
 
 mod aead;
+pub mod audit;
 mod derive;
 pub mod hash_pool;
 pub mod jwt;

@@ -18,6 +18,8 @@ pub struct Root {
     pub(super) token_mac: Key,
     pub(super) seal: Key,
     pub(super) tag: Key,
+    pub(super) audit_mac: Key,
+    pub(super) audit_seed: Key,
 }
 
 impl fmt::Debug for Root {
@@ -31,7 +33,13 @@ impl Root {
     #[must_use]
     pub fn from_bytes(secret: &[u8; 32]) -> Option<Self> {
         let below = |purpose: &str| derive::hkdf(b"authd root secret v1", secret, purpose.as_bytes());
-        Some(Self { token_mac: below("refresh token mac")?, seal: below("successor seal")?, tag: below("tag")? })
+        Some(Self {
+            token_mac: below("refresh token mac")?,
+            seal: below("successor seal")?,
+            tag: below("tag")?,
+            audit_mac: below("audit mac")?,
+            audit_seed: below("audit checkpoint")?,
+        })
     }
 
     /// A new root secret as it is stored, under the key-encryption key in force.
@@ -69,7 +77,7 @@ mod tests {
     #[test]
     fn no_two_purposes_share_a_key_and_debug_shows_none() {
         let root = Root::from_bytes(&std::array::from_fn(|at| at as u8)).unwrap();
-        let keys = [&root.token_mac, &root.seal, &root.tag];
+        let keys = [&root.token_mac, &root.seal, &root.tag, &root.audit_mac, &root.audit_seed];
         assert!((0..keys.len()).all(|a| (0..a).all(|b| keys[a] != keys[b])));
         assert_eq!(format!("{root:?}"), "Root(…)");
     }

@@ -1,9 +1,10 @@
 //! The anchor file: how far the audit had come, kept outside the database so that a restored one is noticed (R13).
 
 use crate::{
-    auth::{Anchor, Auth, Restored},
+    auth::{Auth, Restored},
     domain::store_error::StoreError,
 };
+use shared::chain::Anchor;
 use std::{io, io::Write as _, path::Path};
 use tracing::{error, warn};
 
@@ -17,14 +18,18 @@ pub(super) async fn check(auth: &Auth, path: &Path) -> Result<(), StoreError> {
             None
         }
     };
-    match auth.compare_with_anchor(seen).await? {
-        Restored::No(anchor) if seen != Some(anchor) => {
-            let file = path.to_owned();
-            if let Err(cause) = off_thread(move || write(&file, anchor)).await {
-                warn!(path = %path.display(), %cause, "the anchor cannot be written: a restored database would go unnoticed");
+    match auth.compare_with_anchor(seen.clone()).await? {
+        Restored::No(anchor) => {
+            let (file, text) = (path.to_owned(), anchor.to_string());
+            let written =
+                if seen.as_ref() == Some(&anchor) { Ok(()) } else { off_thread(move || write(&file, &text)).await };
+            match written {
+                Ok(()) => auth.remember_anchor(anchor),
+                Err(cause) => {
+                    warn!(path = %path.display(), %cause, "the anchor cannot be written: a restored database would go unnoticed");
+                }
             }
         }
-        Restored::No(_) => {}
         Restored::Yes { found, expected } => error!(
             found = found.seq,
             expected = expected.seq,
@@ -50,10 +55,10 @@ fn read(path: &Path) -> io::Result<Option<Anchor>> {
 }
 
 /// Written aside and renamed: the file is never half a line.
-fn write(path: &Path, anchor: Anchor) -> io::Result<()> {
+fn write(path: &Path, text: &str) -> io::Result<()> {
     let draft = path.with_extension("anchor.new");
     let mut file = std::fs::File::create(&draft)?;
-    file.write_all(anchor.to_string().as_bytes())?;
+    file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&draft, path)
 }
@@ -67,8 +72,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit.anchor");
         assert_eq!(read(&path).unwrap(), None);
-        let anchor = Anchor { seq: 7, epoch: 1 };
-        write(&path, anchor).unwrap();
+        let anchor = Anchor { seq: 7, epoch: 1, ..Anchor::default() };
+        write(&path, &anchor.to_string()).unwrap();
         assert_eq!(read(&path).unwrap(), Some(anchor));
         std::fs::write(&path, "authd-anchor/1 se").unwrap();
         assert!(read(&path).is_err());

@@ -2,7 +2,7 @@
 
 use crate::{
     admin::control::Control,
-    auth::{Alarm, AuditState, Auth, DatabaseState, Look, Operator},
+    auth::{Alarm, AuditState, AuditTrouble, Auth, DatabaseState, Look, Operator},
     config::{self, Args, Config, Difference, Effect, Loaded, Origin},
     daemon::{Daemon, metrics},
     domain::{
@@ -221,6 +221,10 @@ fn alarm(alarm: Alarm) -> Degraded {
     Degraded { part: alarm.policy.as_str().to_owned(), since: Timestamp(alarm.since_ms), effect: effect.to_owned() }
 }
 
+fn trouble(trouble: AuditTrouble) -> Degraded {
+    Degraded { part: "audit".to_owned(), since: Timestamp(trouble.since_ms), effect: trouble.effect }
+}
+
 fn problem(problem: config::Problem) -> Problem {
     let (file, line) = match &problem.origin {
         Origin::File { path, line } => (Some(path.display().to_string()), u64::try_from(*line).ok()),
@@ -318,6 +322,7 @@ impl Control for Running {
                 .map(degraded)
                 .chain(open_breakers(self.auth()))
                 .chain(self.auth().alarms().into_iter().map(alarm))
+                .chain(self.auth().audit_troubles().into_iter().map(trouble))
                 .collect(),
             problems: restored.into_iter().chain(warnings).collect(),
         }

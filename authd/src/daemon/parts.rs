@@ -46,6 +46,7 @@ pub(super) fn store_options(config: &Config, ports: &Ports, circuit: Arc<Circuit
         start_timeout: config.database.start_timeout.0,
         revocation_keep_ms: LONGEST_ACCESS_MS.saturating_add(skew_ms.saturating_mul(2)),
         circuit,
+        notary: None,
         clock: ports.clock.clone(),
         random: ports.random.clone(),
     }

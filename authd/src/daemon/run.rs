@@ -2,7 +2,7 @@
 
 use crate::{
     admin,
-    auth::{DATABASE, Flush},
+    auth::{CheckpointPace, DATABASE, Flush},
     config::Config,
     daemon::{
         Daemon, Ports, StartError, anchor,
@@ -113,6 +113,9 @@ async fn until_stopped(daemon: &Daemon, config: &Config, tasks: &Tasks) -> Resul
     }
     if let Err(fault) = daemon.auth.seal_events(1_000).await {
         warn!(%fault, "the last events are not sealed yet; the next start does it");
+    }
+    if let Err(fault) = jobs::checkpoint(&daemon.auth, CheckpointPace::Now).await {
+        warn!(%fault, "the last events are not signed yet; the next start does it");
     }
     if let Err(fault) = jobs::tell_news(&daemon.auth).await {
         warn!(%fault, "the last events are in the audit alone");

@@ -43,6 +43,7 @@ pub(super) fn settings(config: &Config) -> Settings {
             AuditRefresh::Changes => Recording::Changes,
             AuditRefresh::All => Recording::All,
         },
+        audit_retention_ms: config.audit.retention.as_millis(),
         wait_ms: config.password.wait.as_millis(),
         failure_floor_ms: match config.password.failure_floor {
             Auto::Auto => None,

@@ -65,6 +65,10 @@ actions! {
     BreakerClosed = "breaker.closed",
     AdminRefused = "admin.refused",
     AuditRead = "audit.read",
+    AuditPurged = "audit.purged",
+    AuditCheckpointed = "audit.checkpointed",
+    AuditTampered = "audit.tampered",
+    AuditLagging = "audit.lagging",
     ConfigReloaded = "config.reloaded",
     ConfigRejected = "config.rejected",
     DaemonStarted = "daemon.started",
@@ -332,9 +336,18 @@ pub trait AuditLog: Send + Sync {
     /// The last sealed `seq`, 0 when there is none.
     async fn head(&self) -> Result<i64, StoreError>;
 
-    /// Gives committed events their sequence numbers and hashes; returns how many. The head moves by compare-and-set,
-    /// so two sealers cannot fork it.
-    async fn seal(&self, batch: u32) -> Result<u32, StoreError>;
+    /// Gives committed events their sequence numbers and hashes. The head moves by compare-and-set, so two sealers
+    /// cannot fork it. An event with a wrong MAC is sealed like any other, and told of: the chain must not stall.
+    async fn seal(&self, batch: u32) -> Result<Sealed, StoreError>;
+}
+
+/// What a sealer did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sealed {
+    /// How many events have their place now.
+    pub count: u32,
+    /// Ids of those among them that somebody without the key wrote or changed.
+    pub forged: Vec<String>,
 }
 
 /// Why a spool does not keep events.

@@ -5,6 +5,7 @@ pub mod address_rule;
 pub mod attack;
 pub mod audit;
 pub mod breaker;
+pub mod chain;
 pub mod circuit;
 pub mod clock;
 pub mod device;

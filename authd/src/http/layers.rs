@@ -182,11 +182,11 @@ fn wrong_method() -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::Anchor;
     use crate::http::{
         HttpParts, LiveOptions, Part, ReadyCheck,
         testing::{self, get, json, send},
     };
+    use shared::chain::Anchor;
     use std::sync::Arc;
 
     fn request(method: &str, path: &str) -> Request {
@@ -297,7 +297,7 @@ mod tests {
     #[tokio::test]
     async fn a_restored_database_that_is_not_accepted_closes_the_public_api() {
         let state = testing::state();
-        state.auth.compare_with_anchor(Some(Anchor { seq: 1, epoch: 0 })).await.unwrap();
+        state.auth.compare_with_anchor(Some(Anchor { seq: 1, ..Anchor::default() })).await.unwrap();
         let router = crate::http::router(state);
         for (path, status) in [("/.well-known/jwks.json", 503), ("/api/user/profile", 503), ("/health", 200)] {
             assert_eq!(get(&router, path).await.status, status, "{path}");

@@ -1,5 +1,6 @@
 //! A router for tests of what needs no accounts: its storage is down, its signer knows the tokens `good` and `expired`.
 
+mod chain;
 mod hard;
 mod keys;
 mod seal;
@@ -9,7 +10,7 @@ use crate::{
     domain::{
         account::*,
         address_rule::*,
-        audit::{AuditLog, Event, EventFilter, Spool, SpoolFault, StoredEvent},
+        audit::{AuditLog, Event, EventFilter, Sealed, Spool, SpoolFault, StoredEvent},
         clock::{Clock, OsRandom},
         hard::Lane,
         hash_cost::HashCost,
@@ -126,6 +127,8 @@ fn auth() -> Auth {
         settings: down.clone(),
         rules: down.clone(),
         audit: down.clone(),
+        chain: down.clone(),
+        notary: down.clone(),
         spool: down.clone(),
         readiness: down.clone(),
         limiter: down.clone(),
@@ -149,6 +152,7 @@ fn auth() -> Auth {
         access_ttl_ms: 1,
         skew_ms: 1,
         recording: Recording::Changes,
+        audit_retention_ms: 1,
         wait_ms: 1,
         failure_floor_ms: None,
         reset_ms: 1,
@@ -323,7 +327,7 @@ impl AuditLog for Down {
     async fn head(&self) -> Result<i64, StoreError> {
         Ok(0)
     }
-    async fn seal(&self, _: u32) -> Result<u32, StoreError> {
+    async fn seal(&self, _: u32) -> Result<Sealed, StoreError> {
         down()
     }
 }

@@ -8,6 +8,8 @@
 //! | keys | 500 ms | signing keys of all instances |
 //! | rotate | 5 s | heartbeat; steps of the key life cycle that are due |
 //! | seal | 250 ms | sequence numbers and hashes of committed events |
+//! | checkpoint | 5 s | a signature over the chain, a minute after the last one if it has moved |
+//! | purge | 1 h | events that have outlived their retention |
 //! | sweep | 5 s | seals whose grace has ended, outlived revocations |
 //! | breakers | 250 ms | whether a database that was away is back; what breakers did, into the audit |
 //! | costs | 60 s | which costs the stored passwords have, so that refusals do not tell |
@@ -19,7 +21,7 @@
 mod announce;
 
 use crate::{
-    auth::{Auth, Flush},
+    auth::{Auth, CheckpointPace, ClockTrust, Flush},
     domain::store_error::StoreError,
     tasks::{Stop, Tasks},
 };
@@ -77,6 +79,8 @@ pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks) {
             }
             Ok(())
         }),
+        job("checkpoint", 5_000, auth, |auth| async move { checkpoint(&auth, CheckpointPace::Due).await }),
+        job("purge", 3_600_000, auth, |auth| async move { purge(&auth).await }),
         job("sweep", 5_000, auth, |auth| async move {
             for _ in 0..MAX_BATCHES {
                 if auth.sweep(SWEEP_BATCH).await? < u64::from(SWEEP_BATCH) {
@@ -93,6 +97,9 @@ pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks) {
         job("denials", 5_000, auth, |auth| async move { auth.flush_denials(Flush::Closed).await }),
         job("watch", 500, auth, |auth| async move {
             let (event, kept) = auth.watch_storage().await;
+            event.iter().for_each(|event| announce::announce(event, auth.tally()));
+            kept?;
+            let (event, kept) = auth.watch_sealing().await;
             event.iter().for_each(|event| announce::announce(event, auth.tally()));
             kept
         }),
@@ -116,6 +123,29 @@ pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks) {
 /// [`StoreError`]; it is told the next time.
 pub async fn tell_news(auth: &Auth) -> Result<(), StoreError> {
     auth.news().await?.iter().for_each(|event| announce::announce(event, auth.tally()));
+    Ok(())
+}
+
+/// Signs how far the audit chain has come, and says so in the log: what stands there can be compared with later.
+///
+/// # Errors
+/// [`StoreError`]; it is done the next time.
+pub async fn checkpoint(auth: &Auth, pace: CheckpointPace) -> Result<(), StoreError> {
+    if let Some(checkpoint) = auth.checkpoint(pace).await? {
+        let seq = checkpoint.seq;
+        info!(seq, anchor = auth.anchor_of(checkpoint).line(), "audit checkpoint");
+    }
+    Ok(())
+}
+
+async fn purge(auth: &Auth) -> Result<(), StoreError> {
+    let turn = auth.purge_events(ClockTrust::Ruled).await?;
+    if let Some(why) = turn.refused {
+        warn!(why, "old events of the audit log are kept");
+    }
+    if turn.purged > 0 {
+        info!(events = turn.purged, "events that have outlived audit.retention are purged");
+    }
     Ok(())
 }
 

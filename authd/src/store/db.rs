@@ -3,6 +3,7 @@
 use crate::{
     domain::{
         breaker::{CallEnd, Purpose},
+        chain::Notary,
         circuit::{Call, Circuit},
         clock::{Clock, Random, random_bytes},
         outage::Outages,
@@ -21,7 +22,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -111,9 +112,16 @@ pub(super) struct Context {
     /// When storage last failed, in milliseconds of the monotonic clock: connections from before are asked first.
     pub(super) failed_ms: AtomicI64,
     pub(super) tally: Arc<StorageTally>,
+    /// Makes the MACs of events. It comes once the key-encryption key is known, which the database has a say in.
+    pub(super) notary: OnceLock<Arc<dyn Notary>>,
 }
 
 impl Context {
+    /// What every event is written with.
+    pub(super) fn notary(&self) -> Stored<&dyn Notary> {
+        self.notary.get().map(Arc::as_ref).ok_or_else(|| StoreError::unavailable("the audit key is not there yet"))
+    }
+
     /// Notes what time the database has now.
     pub(super) fn note_database_time(&self, now_ms: i64) {
         *self.lead_ms.lock().unwrap_or_else(PoisonError::into_inner) = Some(now_ms.saturating_sub(self.clock.now_ms()));

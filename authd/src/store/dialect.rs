@@ -23,6 +23,7 @@ use sqlx::{Database, Postgres, QueryBuilder, Sqlite};
 /// - `OWNER`: beside `SESSION`, the other columns of [`crate::store::row::FamilyRow`].
 /// - `ACCOUNT`: the columns of [`crate::store::row::AccountColumns`].
 /// - `EVENT`: the columns of an event, in the order in which they are written.
+/// - `STORED`: the columns of [`crate::store::audit::EventRow`].
 macro_rules! word {
     (sqlite NOW) => {
         "$1"
@@ -107,7 +108,10 @@ macro_rules! word {
     };
     ($db:ident EVENT) => {
         "id, at_ms, action, outcome, reason, actor_kind, actor_id, actor_uid, actor_login_uid, actor_pid,
-        target_kind, target_id, network, device, request_id, detail"
+        target_kind, target_id, network, device, request_id, detail, mac"
+    };
+    ($db:ident STORED) => {
+        concat!("seq, hash, tenant_id, ", $crate::store::dialect::word!($db EVENT))
     };
     ($db:ident $text:literal) => {
         $text
@@ -288,6 +292,8 @@ pub(super) const SESSION: &str = word!(sqlite SESSION);
 pub(super) const ACCOUNT: &str = word!(sqlite ACCOUNT);
 /// `EVENT` of [`word!`].
 pub(super) const EVENT: &str = word!(sqlite EVENT);
+/// `STORED` of [`word!`].
+pub(super) const STORED: &str = word!(sqlite STORED);
 /// `EPOCH` of [`word!`].
 pub(super) const EPOCH: &str = word!(sqlite EPOCH);
 

@@ -3,6 +3,7 @@
 use crate::{
     domain::{
         audit::{Action, Actor, Event, StoredEvent},
+        chain::Notary,
         session::EndReason,
         store_error::StoreError,
     },
@@ -12,10 +13,15 @@ use crate::{
         error::Stored,
     },
 };
-use shared::id::SessionId;
+use shared::{
+    chain::{Fields, Keyed},
+    id::SessionId,
+};
 use sqlx::{Encode, QueryBuilder, Type, query_builder::Separated};
 
-/// Events in one statement: 16 values each must fit into 32 766 parameters.
+/// The one tenant there is.
+const TENANT: &str = "default";
+/// Events in one statement: 17 values each must fit into 32 766 parameters.
 const CHUNK: usize = 500;
 
 /// An event as columns, in the order of `EVENT` of [`crate::store::dialect::word!`].
@@ -27,10 +33,17 @@ struct Columns<'e> {
     actor_login_uid: Option<i64>,
     actor_pid: Option<i64>,
     detail: String,
+    mac: [u8; 32],
 }
 
 impl<'e> Columns<'e> {
-    fn of(event: &'e Event) -> Stored<Self> {
+    fn of(event: &'e Event, notary: &dyn Notary) -> Stored<Self> {
+        let mut row = Self::unsigned(event)?;
+        row.mac = row.keyed(notary).mac(&row.fields());
+        Ok(row)
+    }
+
+    fn unsigned(event: &'e Event) -> Stored<Self> {
         let (actor_kind, actor_id, uids) = match &event.actor {
             Actor::Anonymous => ("anonymous", None, (None, None, None)),
             Actor::User(id) => ("user", Some(id.as_str()), (None, None, None)),
@@ -43,7 +56,35 @@ impl<'e> Columns<'e> {
         let mut facts: Vec<(&str, &str)> = event.detail.iter().map(|(name, value)| (*name, value.as_str())).collect();
         facts.sort_unstable();
         let detail = serde_json::to_string(&facts).map_err(StoreError::corrupt)?;
-        Ok(Self { event, actor_kind, actor_id, actor_uid, actor_login_uid, actor_pid, detail })
+        Ok(Self { event, actor_kind, actor_id, actor_uid, actor_login_uid, actor_pid, detail, mac: [0; 32] })
+    }
+
+    fn fields(&self) -> Fields<'_> {
+        let (target_kind, target_id) = self.target();
+        Fields {
+            id: self.event.id.as_str(),
+            tenant: TENANT,
+            at_ms: self.event.at_ms,
+            action: self.event.action.as_str(),
+            outcome: self.event.outcome.as_str(),
+            reason: self.event.reason.as_deref(),
+            actor_kind: self.actor_kind,
+            actor_id: self.actor_id,
+            actor_uid: self.actor_uid,
+            actor_login_uid: self.actor_login_uid,
+            actor_pid: self.actor_pid,
+            target_kind,
+            target_id,
+            network: self.network(),
+            device: self.device(),
+            request_id: self.event.request_id.as_deref(),
+            detail: &self.detail,
+        }
+    }
+
+    /// What a MAC is made of before actor and target are known.
+    fn keyed(&self, notary: &dyn Notary) -> Keyed {
+        Keyed(notary.keyed(&self.fields().known()))
     }
 
     fn target(&self) -> (Option<&'static str>, Option<&'e str>) {
@@ -65,6 +106,7 @@ impl<'e> Columns<'e> {
         Option<String>: for<'q> Encode<'q, DB> + Type<DB>,
         i64: for<'q> Encode<'q, DB> + Type<DB>,
         Option<i64>: for<'q> Encode<'q, DB> + Type<DB>,
+        Vec<u8>: for<'q> Encode<'q, DB> + Type<DB>,
     {
         let text = |value: Option<&str>| value.map(str::to_owned);
         let (target_kind, target_id) = self.target();
@@ -75,6 +117,7 @@ impl<'e> Columns<'e> {
         row.push_bind(self.actor_pid).push_bind(text(target_kind)).push_bind(text(target_id));
         row.push_bind(text(self.network())).push_bind(text(self.device()));
         row.push_bind(self.event.request_id.clone()).push_bind(self.detail.clone());
+        row.push_bind(self.mac.to_vec());
     }
 }
 
@@ -95,14 +138,21 @@ pub(super) struct Arrays<'e> {
     pub(super) device: Vec<Option<&'e str>>,
     pub(super) request_id: Vec<Option<&'e str>>,
     pub(super) detail: Vec<String>,
+    /// For events whose actor and target are in their arrays.
+    pub(super) mac: Vec<Vec<u8>>,
+    /// For the others: what the statement makes the MAC of.
+    pub(super) keyed: Vec<Vec<u8>>,
 }
 
 impl<'e> Arrays<'e> {
     /// Takes the events apart. Uid, login uid and pid of operators have no array: operators' changes are transactions.
-    pub(super) fn of(events: impl IntoIterator<Item = &'e Event>) -> Stored<Self> {
+    pub(super) fn of(notary: &dyn Notary, events: impl IntoIterator<Item = &'e Event>) -> Stored<Self> {
         let mut arrays = Self::default();
         for event in events {
-            let row = Columns::of(event)?;
+            let row = Columns::unsigned(event)?;
+            let keyed = row.keyed(notary);
+            arrays.mac.push(keyed.mac(&row.fields()).to_vec());
+            arrays.keyed.push(keyed.0.to_vec());
             let (target_kind, target_id) = row.target();
             arrays.id.push(event.id.as_str());
             arrays.at_ms.push(event.at_ms);
@@ -124,13 +174,13 @@ impl<'e> Arrays<'e> {
 
 /// Writes one event.
 pub(super) async fn write(tx: &mut Tx<'_>, event: &Event) -> Stored<()> {
-    let row = Columns::of(event)?;
+    let row = Columns::of(event, tx.context.notary()?)?;
     let (target_kind, target_id) = row.target();
     on_db!(tx, execute ["INSERT INTO event (" EVENT ")
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"](
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"](
         event.id.as_str(), event.at_ms, event.action.as_str(), event.outcome.as_str(), event.reason.as_deref(),
         row.actor_kind, row.actor_id, row.actor_uid, row.actor_login_uid, row.actor_pid, target_kind, target_id,
-        row.network(), row.device(), event.request_id.as_deref(), row.detail.as_str(),
+        row.network(), row.device(), event.request_id.as_deref(), row.detail.as_str(), row.mac.as_slice(),
     ))?;
     Ok(())
 }
@@ -141,7 +191,8 @@ pub(super) async fn write_all(tx: &mut Tx<'_>, events: &[Event]) -> Stored<()> {
         return write(tx, event).await;
     }
     for chunk in events.chunks(CHUNK) {
-        let rows = chunk.iter().map(Columns::of).collect::<Stored<Vec<_>>>()?;
+        let notary = tx.context.notary()?;
+        let rows = chunk.iter().map(|event| Columns::of(event, notary)).collect::<Stored<Vec<_>>>()?;
         on_built!(tx, execute insert(&rows))?;
     }
     Ok(())
@@ -154,6 +205,7 @@ where
     Option<String>: for<'q> Encode<'q, DB> + Type<DB>,
     i64: for<'q> Encode<'q, DB> + Type<DB>,
     Option<i64>: for<'q> Encode<'q, DB> + Type<DB>,
+    Vec<u8>: for<'q> Encode<'q, DB> + Type<DB>,
 {
     let mut query = QueryBuilder::new("INSERT INTO event (");
     query.push(crate::store::dialect::EVENT).push(") ");
@@ -165,16 +217,40 @@ where
 pub(super) async fn merge(tx: &mut Tx<'_>, events: &[StoredEvent]) -> Stored<()> {
     for event in events {
         let detail = serde_json::to_string(&event.detail).map_err(StoreError::corrupt)?;
+        let notary = tx.context.notary()?;
+        let mac = merged(event, &detail).mac(|known| notary.keyed(known));
         on_db!(tx, execute ["INSERT INTO event (" EVENT ")
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
             ON CONFLICT (id) DO NOTHING"](
             event.id.as_str(), event.at_ms, event.action.as_str(), event.outcome.as_str(), event.reason.as_deref(),
             event.actor_kind.as_str(), event.actor_id.as_deref(), event.actor_uid, event.actor_login_uid,
             event.actor_pid, event.target_kind.as_deref(), event.target_id.as_deref(), event.network.as_deref(),
-            event.device.as_deref(), event.request_id.as_deref(), detail.as_str(),
+            event.device.as_deref(), event.request_id.as_deref(), detail.as_str(), mac.as_slice(),
         ))?;
     }
     Ok(())
+}
+
+fn merged<'a>(event: &'a StoredEvent, detail: &'a str) -> Fields<'a> {
+    Fields {
+        id: event.id.as_str(),
+        tenant: TENANT,
+        at_ms: event.at_ms,
+        action: &event.action,
+        outcome: &event.outcome,
+        reason: event.reason.as_deref(),
+        actor_kind: &event.actor_kind,
+        actor_id: event.actor_id.as_deref(),
+        actor_uid: event.actor_uid,
+        actor_login_uid: event.actor_login_uid,
+        actor_pid: event.actor_pid,
+        target_kind: event.target_kind.as_deref(),
+        target_id: event.target_id.as_deref(),
+        network: event.network.as_deref(),
+        device: event.device.as_deref(),
+        request_id: event.request_id.as_deref(),
+        detail,
+    }
 }
 
 /// The events of sessions that ended, made from the operation's own: each with an id of its own, the session as its

@@ -15,6 +15,7 @@ mod account_create;
 mod account_list;
 mod address_rule;
 mod audit;
+mod chain;
 mod db;
 mod device;
 mod dialect;
@@ -47,6 +48,7 @@ use crate::domain::{
     account::AccountStore,
     address_rule::AddressRuleStore,
     audit::AuditLog,
+    chain::{ChainStore, Notary},
     device::DeviceStore,
     hard::HardStore,
     key::KeyStore,
@@ -78,6 +80,8 @@ pub struct Stores {
     pub rules: Arc<dyn AddressRuleStore>,
     /// Audit events.
     pub audit: Arc<dyn AuditLog>,
+    /// The audit chain.
+    pub chain: Arc<dyn ChainStore>,
     /// Whether the database answers.
     pub readiness: Arc<dyn Readiness>,
     /// What was asked of the database.
@@ -97,10 +101,17 @@ impl Stores {
             settings: Arc::new(setting::Settings { db: db.clone() }),
             rules: Arc::new(address_rule::AddressRules { db: db.clone() }),
             audit: Arc::new(audit::Audit { db: db.clone() }),
+            chain: Arc::new(chain::Chain { db: db.clone() }),
             readiness: Arc::new(readiness::Probe { db: db.for_probes() }),
             tally: db.context.tally.clone(),
             db,
         }
+    }
+
+    /// Gives the store what events are written with; before, it writes none. The first one stays.
+    pub fn entrust(&self, notary: Arc<dyn Notary>) {
+        // There is one already only if somebody else was faster with the same key.
+        let _ = self.db.context.notary.set(notary);
     }
 
     /// Waits for the changes under way, refuses new ones and closes the database. Call it last.

@@ -2,6 +2,7 @@
 
 use crate::{
     domain::{
+        chain::Notary,
         circuit::Circuit,
         clock::{Clock, Random},
         outage::Outages,
@@ -26,7 +27,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{Arc, Mutex, atomic::AtomicI64},
+    sync::{Arc, Mutex, OnceLock, atomic::AtomicI64},
     time::Duration,
 };
 
@@ -59,6 +60,8 @@ pub struct StoreOptions {
     pub revocation_keep_ms: i64,
     /// Refuses calls while the database is away.
     pub circuit: Arc<Circuit>,
+    /// Makes the MACs of events, where its key is known already; see [`Stores::entrust`].
+    pub notary: Option<Arc<dyn Notary>>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -168,6 +171,7 @@ fn context(options: &StoreOptions) -> Arc<Context> {
         circuit: options.circuit.clone(),
         failed_ms: AtomicI64::new(i64::MIN),
         tally: Arc::default(),
+        notary: options.notary.clone().map(OnceLock::from).unwrap_or_default(),
     })
 }
 
@@ -321,6 +325,7 @@ mod tests {
             start_timeout: Duration::from_secs(2),
             revocation_keep_ms: 1,
             circuit: Arc::new(Circuit::new("database", BREAKER, Arc::new(SystemClock))),
+            notary: None,
             clock: Arc::new(SystemClock),
             random: Arc::new(OsRandom),
         };

@@ -40,7 +40,7 @@ pub(super) async fn open(tx: &mut Tx<'_>, new: &NewSession, events: &[Event]) ->
 /// Logins in flight do not see each other and may overshoot the cap; the next login trims.
 pub(super) async fn at_once(tx: &mut Tx<'_>, new: &NewSession, events: &[Event], until: i64) -> Stored<Option<Opened>> {
     let (clock, Some(deadline_ms)) = (tx.clock(), tx.context.database_time_at(until)) else { return Ok(None) };
-    let columns = event::Arrays::of(events)?;
+    let columns = event::Arrays::of(tx.context.notary()?, events)?;
     let times: Option<(i64, i64, i64)> = on_postgres!(tx, fetch_optional ["WITH owner AS (
             UPDATE account SET last_login_ms = " NOW "
             WHERE account.id = $2 AND account.epoch = $3 AND account.disabled_ms IS NULL AND account.deleted_ms IS NULL
@@ -49,10 +49,10 @@ pub(super) async fn at_once(tx: &mut Tx<'_>, new: &NewSession, events: &[Event],
             RETURNING account.id, account.last_login_ms AS now_ms),
         events AS (
             INSERT INTO event (id, at_ms, action, outcome, reason, actor_kind, actor_id, target_kind, target_id,
-                network, device, request_id, detail)
+                network, device, request_id, detail, mac)
             SELECT noted.* FROM owner CROSS JOIN unnest($5::text[], $6::bigint[], $7::text[], $8::text[], $9::text[],
-                $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[])
-            AS noted),
+                $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[],
+                $32::bytea[]) AS noted),
         added AS (
             INSERT INTO device (id, account_id, token_hash, summary, created_ms, expires_ms)
             SELECT $30::text, owner.id, $28::bytea, $25, owner.now_ms, owner.now_ms + $31 FROM owner WHERE $28::bytea IS NOT NULL),
@@ -70,7 +70,7 @@ pub(super) async fn at_once(tx: &mut Tx<'_>, new: &NewSession, events: &[Event],
         new.id.as_str(), new.handle.0.as_slice(), new.token.0.as_slice(), new.idle_ms, new.absolute_ms,
         new.transport.as_str(), new.origin.network.as_ref().map(|network| network.as_str()),
         new.origin.device.as_ref().map(|device| device.as_str()), new.amr.join(" "), deadline_ms,
-        new_token(new), i64::from(MAX_PER_ACCOUNT), new.device.as_ref().map(|device| device.id().as_str()), LIFE_MS,
+        new_token(new), i64::from(MAX_PER_ACCOUNT), new.device.as_ref().map(|device| device.id().as_str()), LIFE_MS, columns.mac,
     ))?;
     if let Some((created_ms, _, _)) = times {
         tx.context.note_database_time(created_ms);

@@ -56,8 +56,8 @@ async fn numbered(tx: &mut Tx<'_>, routine: &[Routine<'_>]) -> Stored<Vec<Number
     }
     let recorded = routine.iter().filter(|routine| routine.call.recording == Recording::All);
     let (numbers, events): (Vec<i64>, Vec<Event>) =
-        recorded.map(|routine| (routine.n, routine.call.event.clone().doing(Action::SessionRefreshed))).unzip();
-    let noted = Noted { n: numbers, columns: event::Arrays::of(&events)? };
+        recorded.map(|routine| (routine.n, by_holder(routine.call, "", ""))).unzip();
+    let noted = Noted { n: numbers, columns: event::Arrays::of(tx.context.notary()?, &events)? };
     let context = tx.context;
     let until_ms = routine.iter().map(|routine| context.database_time_at(routine.until)).collect();
     let (clock, Some(until_ms)) = (tx.clock(), until_ms) else { return Ok(Vec::new()) };
@@ -68,6 +68,12 @@ async fn numbered(tx: &mut Tx<'_>, routine: &[Routine<'_>]) -> Stored<Vec<Number
         tx.context.note_database_time(done.row.session.now_ms);
     }
     Ok(rows)
+}
+
+/// The event of a recorded rotation. Where actor and target are known only in SQL they are left empty here.
+fn by_holder(call: &Rotate, account: &str, session: &str) -> Event {
+    let event = call.event.clone().about("session", session).by(Actor::User(account.to_owned()));
+    event.doing(Action::SessionRefreshed)
 }
 
 /// What the statement must know of time.
@@ -274,8 +280,7 @@ async fn one(tx: &mut Tx<'_>, routine: &Routine<'_>) -> Stored<Option<NumberedRo
     let session = &done.row.session;
     remember_key(tx, call, &session.account_id, session.now_ms).await?;
     if call.recording == Recording::All {
-        let by_holder = call.event.clone().about("session", &session.id).by(Actor::User(session.account_id.clone()));
-        event::write(tx, &by_holder.doing(Action::SessionRefreshed)).await?;
+        event::write(tx, &by_holder(call, &session.account_id, &session.id)).await?;
     }
     Ok(Some(done))
 }
@@ -316,6 +321,19 @@ macro_rules! together {
     };
 }
 
+/// A text as it is hashed: see [`shared::chain::canonical`].
+macro_rules! framed {
+    ($text:literal) => {
+        concat!(
+            "'\\x01'::bytea || int8send(octet_length(convert_to(",
+            $text,
+            ", 'UTF8'))::bigint) || convert_to(",
+            $text,
+            ", 'UTF8')"
+        )
+    };
+}
+
 /// Rotations of which nothing else is to be kept.
 const TOGETHER: &str = together!();
 /// The same with their keys and events.
@@ -334,10 +352,15 @@ const TOGETHER_KEPT: &str = concat!(
     word!(postgres EVENT),
     ")
         SELECT noted.id, noted.at_ms, noted.action, noted.outcome, noted.reason, 'user', done.account_id,
-            NULL, NULL, NULL, 'session', done.id, noted.network, noted.device, noted.request_id, noted.detail
+            NULL, NULL, NULL, 'session', done.id, noted.network, noted.device, noted.request_id, noted.detail,
+            sha256(noted.keyed || sha256(",
+    framed!("done.account_id"),
+    " || ",
+    framed!("done.id"),
+    "))
         FROM done JOIN unnest($20::bigint[], $21::text[], $22::bigint[], $23::text[], $24::text[], $25::text[],
-            $26::text[], $27::text[], $28::text[], $29::text[])
-        AS noted (n, id, at_ms, action, outcome, reason, network, device, request_id, detail)
+            $26::text[], $27::text[], $28::text[], $29::text[], $30::bytea[])
+        AS noted (n, id, at_ms, action, outcome, reason, network, device, request_id, detail, keyed)
         ON noted.n = done.n)
     SELECT * FROM done"
 );
@@ -376,6 +399,7 @@ async fn together(
     let query = query.bind(noted.n).bind(noted.columns.id).bind(noted.columns.at_ms).bind(noted.columns.action);
     let query = query.bind(noted.columns.outcome).bind(noted.columns.reason).bind(noted.columns.network);
     let query = query.bind(noted.columns.device).bind(noted.columns.request_id).bind(noted.columns.detail);
+    let query = query.bind(noted.columns.keyed);
     query.fetch_all(conn).await
 }
 

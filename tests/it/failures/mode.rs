@@ -2,7 +2,7 @@
 
 use super::flows::People;
 use authd::{
-    auth::{Anchor, Doing, Operator, Restored},
+    auth::{Doing, Operator, Restored},
     domain::failure::Condition,
 };
 use serde_json::json;
@@ -125,7 +125,7 @@ async fn an_older_database_is_served_to_nobody_until_an_operator_accepts_it() {
     let app = InProcess::start(Options::sqlite()).await;
     let (client, auth) = (app.client(), &app.daemon.auth);
     let ada = client.register("ada@example.org").await;
-    let ahead = Anchor { seq: 1_000_000, epoch: 7 };
+    let ahead = shared::chain::Anchor { seq: 1_000_000, epoch: 7, ..Default::default() };
     assert!(matches!(auth.compare_with_anchor(Some(ahead)).await.unwrap(), Restored::Yes { .. }));
     client.jwks().await.assert_refused(ErrorCode::StorageUnavailable);
     client.verify(&ada.access).await.assert_refused(ErrorCode::StorageUnavailable);

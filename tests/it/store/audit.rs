@@ -103,11 +103,11 @@ async fn filters_select(world: World) {
 }
 
 async fn sealing_gives_every_event_one_place(world: World) {
-    assert_eq!((world.stores.audit.head().await.unwrap(), world.stores.audit.seal(10).await.unwrap()), (0, 0));
+    assert_eq!((world.stores.audit.head().await.unwrap(), world.stores.audit.seal(10).await.unwrap().count), (0, 0));
     let events: Vec<Event> = (0..607).map(|_| world.event(Action::AuditRead)).collect();
     world.stores.audit.append(events).await.unwrap();
-    assert_eq!(world.stores.audit.seal(600).await.unwrap(), 600);
-    assert_eq!(world.stores.audit.seal(600).await.unwrap(), 7);
+    assert_eq!(world.stores.audit.seal(600).await.unwrap().count, 600);
+    assert_eq!(world.stores.audit.seal(600).await.unwrap().count, 7);
     assert_eq!(world.stores.audit.head().await.unwrap(), 607);
     let sealed = world.stores.audit.after(605, 10).await.unwrap();
     assert_eq!(sealed.iter().map(|event| event.seq).collect::<Vec<_>>(), [Some(606), Some(607)]);
@@ -136,7 +136,7 @@ async fn parallel_sealers_do_not_fork_the_chain(world: World) {
         sealers.spawn(async move {
             let mut sealed = 0;
             for _ in 0..10 {
-                sealed += audit.seal(30).await.unwrap();
+                sealed += audit.seal(30).await.unwrap().count;
             }
             sealed
         });

@@ -9,6 +9,7 @@
 mod account;
 mod audit;
 mod breaks;
+mod chain;
 mod device;
 mod faults;
 mod hard;
@@ -22,6 +23,7 @@ mod session;
 mod setting;
 
 use authd::{
+    crypto::{audit::AuditKeys, root::Root},
     domain::{
         account::{Created, NewAccount, PasswordHash},
         audit::{Action, Actor, Event, EventFilter, EventOutcome, StoredEvent},
@@ -83,6 +85,11 @@ struct World {
 const BREAKER: BreakerSettings =
     BreakerSettings { failures: 5, window_ms: 10_000, open_for_ms: 5_000, half_open_max_calls: 1 };
 
+/// The audit key of every database of these tests.
+fn notary() -> AuditKeys {
+    AuditKeys::new(&Root::from_bytes(&std::array::from_fn(|at| u8::try_from(at).unwrap())).unwrap())
+}
+
 fn options(url: &str, clock: &Arc<TestClock>) -> StoreOptions {
     StoreOptions {
         url: url.to_owned(),
@@ -92,6 +99,7 @@ fn options(url: &str, clock: &Arc<TestClock>) -> StoreOptions {
         start_timeout: Duration::from_secs(20),
         revocation_keep_ms: 720_000,
         circuit: Arc::new(Circuit::new("database", BREAKER, clock.clone())),
+        notary: Some(Arc::new(notary())),
         clock: clock.clone(),
         random: Arc::new(authd::domain::clock::OsRandom),
     }

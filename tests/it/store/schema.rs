@@ -62,7 +62,7 @@ async fn a_sealed_event_can_be_neither_changed_nor_deleted() {
     use authd::domain::audit::Action;
     for world in [World::sqlite_file().await, World::postgres().await] {
         world.stores.audit.append(vec![world.event(Action::AuditRead)]).await.unwrap();
-        assert_eq!(world.stores.audit.seal(10).await.unwrap(), 1);
+        assert_eq!(world.stores.audit.seal(10).await.unwrap().count, 1);
         let before = world.stores.audit.after(0, 10).await.unwrap();
         for statement in FORBIDDEN {
             let refused = if world.dir.is_some() {

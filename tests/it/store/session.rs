@@ -240,7 +240,7 @@ async fn many_sessions_end_in_one_call(world: World) {
     assert_eq!(world.stores.sessions.count_live(SessionFilter::default()).await.unwrap(), 0);
     assert_eq!(world.stores.sessions.revocations(0).await.unwrap().0.len(), 1_203);
     let mut sealed = 0;
-    while world.stores.audit.seal(1_000).await.unwrap() > 0 {
+    while world.stores.audit.seal(1_000).await.unwrap().count > 0 {
         sealed += 1;
     }
     assert_eq!((sealed, world.stores.audit.head().await.unwrap()), (3, 1 + 2 * 1_203));
