@@ -13,6 +13,7 @@ use shared::{
         limit::{Limit, Limited},
         user,
     },
+    chain::Report,
     schema,
 };
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ enum Data {
 type Other = (&'static str, fn() -> Data);
 
 const OTHERS: &[Other] = &[
+    ("audit.verify", || Data::One(schema::of::<Report>())),
     ("config.diff", || Data::List(schema::of::<Difference>())),
     ("events", || Data::List(schema::of::<Event>())),
     ("key.show", || Data::One(schema::of::<Key>())),

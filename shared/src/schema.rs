@@ -41,13 +41,14 @@ pub fn of<T: DeserializeOwned>() -> Value {
 }
 
 /// Forms of text: an example that a type of this form accepts, and its schema.
-fn forms() -> [(String, Value); 9] {
+fn forms() -> [(String, Value); 10] {
     let id = |prefix: &str| json!({"type": "string", "pattern": format!("^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$")});
     let text = |example: &str, schema: Value| (example.to_owned(), schema);
     [
         text("free text", json!({"type": "string"})),
         text("2026-01-01T00:00:00.000Z", json!({"type": "string", "format": "date-time"})),
         text("1s", json!({"type": "string", "pattern": "^([0-9]+(ms|[dhms]))+$"})),
+        text("00", json!({"type": "string", "pattern": "^([0-9a-f][0-9a-f])*$"})),
         text("1/s", json!({"type": "string", "pattern": "^(off|[0-9]+/[0-9]*(s|min|h|d))$"})),
         (UserId::new(0, [0; 10]).to_string(), id(UserId::PREFIX)),
         (SessionId::new(0, [0; 10]).to_string(), id(SessionId::PREFIX)),

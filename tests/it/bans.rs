@@ -122,6 +122,7 @@ async fn a_ban_ends_by_itself() {
         uid: 0,
         login_uid: None,
         pid: None,
+        groups: Vec::new(),
         request_id: "test".into(),
         reason: None,
         ticket: None,

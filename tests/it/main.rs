@@ -31,6 +31,7 @@ macro_rules! on_both {
 }
 
 mod admin;
+mod audit;
 mod bans;
 mod desk;
 mod device;

@@ -203,7 +203,7 @@ on_both! {
         let app = InProcess::start(options).await;
         app.client().register("ada@example.org").await;
         let operator = Operator {
-            uid: 0, login_uid: None, pid: None, request_id: "test".into(), reason: None, ticket: None, mode: Doing::ForReal,
+            uid: 0, login_uid: None, pid: None, groups: vec![], request_id: "test".into(), reason: None, ticket: None, mode: Doing::ForReal,
         };
         let (_, issued) = app.daemon.auth.reset_user_password(&operator, "ada@example.org").await.unwrap();
         let (token, expires_ms) = issued.expect("a token");
@@ -227,7 +227,7 @@ on_both! {
         }
         client.try_login("ada@example.org", PASSWORD).await.assert_refused(ErrorCode::RateLimited);
         let operator = Operator {
-            uid: 0, login_uid: None, pid: None, request_id: "test".into(), reason: None, ticket: None, mode: Doing::ForReal,
+            uid: 0, login_uid: None, pid: None, groups: vec![], request_id: "test".into(), reason: None, ticket: None, mode: Doing::ForReal,
         };
         let (_, issued) = app.daemon.auth.reset_user_password(&operator, "ada@example.org").await.unwrap();
         let new = "granite-lantern-46-tide";

@@ -28,7 +28,7 @@ pub struct InProcess {
     client: Client,
     tasks: Tasks,
     // Dropped last: the database lives in it.
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl InProcess {
@@ -56,13 +56,19 @@ impl InProcess {
         let (_, trusted) = watch::channel(config.server.trusted_proxies.clone());
         let limits = ListenerLimits::new(&config.server, trusted);
         tasks.spawn("public", serve(listener, daemon.router(), limits, tasks.stop()));
-        Self { clock, daemon, client, tasks, _dir: dir }
+        Self { clock, daemon, client, tasks, dir }
     }
 
     /// A client of its public API.
     #[must_use]
     pub fn client(&self) -> Client {
         self.client
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data_dir(&self) -> &std::path::Path {
+        self.dir.path()
     }
 
     /// Gives every job a turn.

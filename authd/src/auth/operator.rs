@@ -35,6 +35,8 @@ pub struct Operator {
     pub login_uid: Option<u32>,
     /// Process id.
     pub pid: Option<i32>,
+    /// Groups, where the kernel tells them.
+    pub groups: Vec<u32>,
     /// Quoted in every event of the request.
     pub request_id: String,
     /// Why, in their words.
@@ -163,10 +165,11 @@ impl Auth {
             request_id: Some(operator.request_id.clone()),
             ..base
         };
-        match &operator.ticket {
+        let event = match &operator.ticket {
             Some(ticket) => event.with("ticket", ticket),
             None => event,
-        }
+        };
+        if operator.groups.is_empty() { event } else { event.with("groups", listed(&operator.groups)) }
     }
 
     /// Sessions of any account, newest first.
@@ -255,6 +258,18 @@ impl Auth {
             unused: false,
         })
     }
+}
+
+/// Groups that are named in an event; a process may have 65 536.
+const GROUPS: usize = 64;
+
+/// Group ids as text, and how many more there are.
+fn listed(groups: &[u32]) -> String {
+    let mut text = groups.iter().take(GROUPS).map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    if groups.len() > GROUPS {
+        text.push_str(&format!(" and {} more", groups.len() - GROUPS));
+    }
+    text
 }
 
 /// The stored form of an address or of a /24 or /48: sessions know no finer one.

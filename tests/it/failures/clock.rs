@@ -24,6 +24,7 @@ async fn recorded(app: &InProcess, action: &str) -> Vec<StoredEvent> {
         uid: 0,
         login_uid: None,
         pid: None,
+        groups: Vec::new(),
         request_id: "test".to_owned(),
         reason: None,
         ticket: None,

@@ -113,6 +113,7 @@ fn operator() -> Operator {
         uid: 0,
         login_uid: None,
         pid: None,
+        groups: Vec::new(),
         request_id: "test".into(),
         reason: None,
         ticket: None,

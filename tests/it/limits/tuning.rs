@@ -22,6 +22,7 @@ pub(super) fn operator() -> Operator {
         uid: 0,
         login_uid: None,
         pid: None,
+        groups: Vec::new(),
         request_id: "test".into(),
         reason: None,
         ticket: None,

@@ -1,0 +1,5 @@
+//! The audit log as operators use it: verify, export, sign, and what comes to light.
+
+mod mutation;
+mod proof;
+mod tamper;

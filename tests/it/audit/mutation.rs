@@ -1,0 +1,160 @@
+//! Somebody with the database and without the key changes one thing in the audit log: it comes to light, whatever it is.
+
+use super::tamper::{Tamper, mutate};
+use authd::{
+    auth::{CheckStep, CheckpointPace, ClockTrust, Doing, Operator, Restored},
+    domain::page::PageRequest,
+};
+use shared::chain::{Anchor, Report};
+use tests::{
+    clock::SeededRandom,
+    daemon::Daemon,
+    inprocess::InProcess,
+    options::{Database, Options},
+    scale,
+};
+
+/// Mutations at full scale (reliability, figures).
+const FULL: usize = 1_000;
+/// In any case.
+const LEAST: usize = 60;
+const DAY_SECS: i64 = 86_400;
+
+pub(crate) fn operator() -> Operator {
+    Operator {
+        uid: 0,
+        login_uid: None,
+        pid: None,
+        groups: Vec::new(),
+        request_id: "test".into(),
+        reason: None,
+        ticket: None,
+        mode: Doing::ForReal,
+    }
+}
+
+async fn check(app: &InProcess, anchor: &Anchor) -> Report {
+    let auth = &app.daemon.auth;
+    let mut check = auth.begin_check(&operator(), vec![anchor.clone()]).await.unwrap();
+    loop {
+        if let CheckStep::Done(report) = check.step(auth).await.unwrap() {
+            return report;
+        }
+    }
+}
+
+/// People come and go; everything is sealed and signed.
+async fn some_life(app: &InProcess, who: &str) {
+    let client = app.client();
+    let tokens = client.register(&format!("{who}@example.org")).await;
+    client.login(&format!("{who}@example.org")).await;
+    client.refresh(&tokens).await;
+    client.try_login(&format!("{who}@example.org"), "not-her-password").await;
+    client.logout(&tokens).await;
+    app.turn_jobs().await;
+    assert!(app.daemon.auth.checkpoint(CheckpointPace::Now).await.unwrap().is_some());
+    let compared = app.daemon.auth.compare_with_anchor(app.daemon.auth.anchor()).await.unwrap();
+    let Restored::No(anchor) = compared else { panic!("{compared:?}") };
+    app.daemon.auth.remember_anchor(anchor);
+}
+
+/// A log with everything in it: a purged part, checkpoints, events that wait for their place.
+async fn full_log(options: Options) -> (InProcess, Anchor) {
+    let app = InProcess::start(options).await;
+    for who in ["ada", "bob"] {
+        some_life(&app, who).await;
+    }
+    app.clock.advance_secs(401 * DAY_SECS);
+    let turn = app.daemon.auth.purge_events(ClockTrust::Ruled).await.unwrap();
+    assert!(turn.purged > 0 && turn.refused.is_none(), "{turn:?}");
+    for who in ["eve", "joe", "kim"] {
+        some_life(&app, who).await;
+    }
+    let anchor = app.daemon.auth.anchor().expect("it was remembered");
+    (app, anchor)
+}
+
+async fn mutations(options: Options, count: usize) {
+    let database = options.database.clone();
+    let (app, anchor) = full_log(options).await;
+    let mut tamper = match &database {
+        Database::Sqlite => Tamper::sqlite(&app.data_dir().join("authd.db")).await,
+        Database::Postgres(url) => Tamper::postgres(url).await,
+    };
+    let random = SeededRandom::new(scale::seed());
+    println!("{count} mutations; {}", scale::again());
+    tamper.save().await;
+    for number in 0..count {
+        if number % 50 == 0 {
+            let report = check(&app, &anchor).await;
+            assert_eq!(report.found, 0, "a false alarm before mutation {number}: {report:#?}; {}", scale::again());
+            assert!(report.events > 20 && report.tombstones == 1 && report.checkpoints > 2, "{report:#?}");
+        }
+        let what = mutate(&mut tamper, &app, &random).await;
+        let report = check(&app, &anchor).await;
+        assert!(report.found > 0, "mutation {number} was not found: {what}; {}", scale::again());
+        tamper.restore().await;
+    }
+    assert_eq!(check(&app, &anchor).await.found, 0, "{}", scale::again());
+}
+
+on_both! {
+    async fn every_single_change_of_the_stored_log_is_found(options) {
+        mutations(options, scale::of(FULL).max(LEAST)).await;
+    }
+}
+
+on_both! {
+    async fn a_log_that_nobody_touched_verifies_whoever_was_killed_while_it_was_written(options) {
+        let has_two = matches!(options.database, Database::Postgres(_));
+        let mut daemon = Daemon::start(options).await;
+        let mut other = if has_two { Some(daemon.second().await) } else { None };
+        for round in 0..scale::of(50).max(2) {
+            let clients = [daemon.client(), other.as_ref().map_or(daemon.client(), Daemon::client)];
+            let life = tests::wait::together(8, move |number| async move {
+                // Whoever is cut off by the kill has to put up with it.
+                let body = serde_json::json!({
+                    "email": format!("p{round}-{number}@example.org"), "password": tests::client::PASSWORD,
+                });
+                let _ = clients[number % 2].post("/api/auth/register", &body).try_send().await;
+            });
+            let kill = async { tokio::time::sleep(std::time::Duration::from_millis(40)).await };
+            let ((), _) = tokio::join!(async { kill.await; daemon.kill(); }, life);
+            daemon.start_again().await;
+            let verified = daemon.ctl().run(&["audit", "verify", "-o", "json"]).await;
+            let report = &verified.json()["data"];
+            assert_eq!((verified.code, &report["found"]), (Some(0), &0.into()), "round {round}: {report:#}");
+            if let Some(other) = &mut other {
+                std::mem::swap(&mut daemon, other);
+            }
+        }
+    }
+}
+
+on_both! {
+    async fn what_has_outlived_its_retention_goes_only_while_the_clock_is_believed(options) {
+        let app = InProcess::start(options).await;
+        let auth = &app.daemon.auth;
+        some_life(&app, "ada").await;
+        some_life(&app, "bob").await;
+        assert_eq!(auth.purge_events(ClockTrust::Ruled).await.unwrap().purged, 0, "nothing is old");
+        app.clock.advance_secs(401 * DAY_SECS);
+        let refused = auth.purge_events(ClockTrust::Ruled).await.unwrap();
+        assert!(refused.purged == 0 && refused.refused.is_some(), "the last run is 401 days ago: {refused:?}");
+        let troubles = auth.audit_troubles();
+        assert!(troubles.iter().any(|trouble| trouble.effect.contains("--confirm-clock")), "{troubles:?}");
+        let dry = Operator { mode: Doing::DryRun, ..operator() };
+        let would = auth.purge_now(&dry, ClockTrust::Confirmed).await.unwrap();
+        let gone = auth.purge_now(&operator(), ClockTrust::Confirmed).await.unwrap();
+        assert!(gone.purged > 0 && gone.refused.is_none() && would.purged == gone.purged, "{would:?} {gone:?}");
+        assert!(auth.audit_troubles().is_empty());
+        app.turn_jobs().await;
+        let filter = authd::domain::audit::EventFilter { action: Some("audit.purged".into()), ..Default::default() };
+        let purged = auth.list_events(&operator(), filter, PageRequest { limit: 9, after: None }).await.unwrap().items;
+        assert_eq!(purged.len(), 1);
+        assert!(purged[0].detail.contains(&("events".to_owned(), gone.purged.to_string())), "{purged:?}");
+        app.clock.step_secs(3 * 3_600);
+        let refused = auth.purge_events(ClockTrust::Confirmed).await.unwrap();
+        assert!(refused.refused.is_some_and(|why| why.contains("clock moved")), "a jump is not confirmed away");
+    }
+}
