@@ -69,7 +69,7 @@ impl Caller {
             uid: self.peer.uid,
             login_uid: self.peer.login_uid,
             pid: self.peer.pid,
-            groups: self.peer.groups.clone().unwrap_or_default(),
+            groups: std::iter::once(self.peer.gid).chain(self.peer.groups.iter().flatten().copied()).collect(),
             request_id: self.request_id.clone(),
             reason: None,
             ticket: None,

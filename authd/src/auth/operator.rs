@@ -35,7 +35,7 @@ pub struct Operator {
     pub login_uid: Option<u32>,
     /// Process id.
     pub pid: Option<i32>,
-    /// Groups, where the kernel tells them.
+    /// Its group, then the others, where the kernel tells them.
     pub groups: Vec<u32>,
     /// Quoted in every event of the request.
     pub request_id: String,

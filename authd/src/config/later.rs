@@ -20,7 +20,6 @@ const fn lack(of: &'static str, what: &'static str, instead: &'static str) -> La
 const LACKS: &[Lack] = &[
     lack("server.docs", "page at /api/docs", "remove it: the document itself is at /api/openapi.json"),
     lack("token.strategy", "opaque access tokens", "remove it: access tokens are JWTs"),
-    lack("audit.retention", "purging of the audit log", "remove it: events are kept for good"),
     lack("metrics", "listener for metrics", "remove it: fetch /metrics on the read socket"),
 ];
 
@@ -70,12 +69,8 @@ mod tests {
     use crate::config::source::testing::args;
 
     /// A value that each of them must refuse.
-    const WRITTEN: &[(&str, &str)] = &[
-        ("server.docs", "true"),
-        ("token.strategy", "opaque"),
-        ("audit.retention", "30d"),
-        ("metrics.listen", "127.0.0.1:9"),
-    ];
+    const WRITTEN: &[(&str, &str)] =
+        &[("server.docs", "true"), ("token.strategy", "opaque"), ("metrics.listen", "127.0.0.1:9")];
 
     #[test]
     fn a_value_that_would_be_ignored_is_refused_and_the_default_is_not() {

@@ -234,10 +234,11 @@ sections! {
     [audit] Audit {
         /// Which refreshes write an event: those from another network or device, retries and replays; or all.
         Restart refresh: AuditRefresh = "changes";
-        /// How long events are kept.
-        Later retention: Span = "400d" ["30d", "36500d"];
-        /// File that says how far the audit log has come, so that a restored database is noticed;
-        /// empty: `audit.anchor` in the data directory.
+        /// How long events are kept. Older ones are deleted in whole ranges between two checkpoints, a day after these were
+        /// written to the file below, and leave a signed tombstone.
+        Live retention: Span = "400d" ["30d", "36500d"];
+        /// File with the last checkpoint of the audit log, so that a restored or shortened database is noticed; it may be
+        /// on another disk or machine. Empty: `audit.anchor` in the data directory.
         Restart checkpoint_file: Option<PathBuf> = "";
     }
 

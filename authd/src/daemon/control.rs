@@ -207,6 +207,9 @@ impl Running {
             ("restart", names(&reloaded.restart)),
             ("problems", reloaded.problems.len().to_string()),
         ];
+        let retention = reloaded.applied.iter().find(|change| change.key == "audit.retention");
+        let retention = retention.map(|change| ("retention", format!("{} to {}", change.from, change.to)));
+        let detail = detail.into_iter().chain(retention).collect::<Vec<_>>();
         tracing::info!(action = action.as_str(), applied = %names(&reloaded.applied), problems = reloaded.problems.len(), "configuration read again");
         self.auth().note_daemon(action, outcome, by, detail).await
     }

@@ -66,7 +66,8 @@ pub async fn run(start: Start) -> Result<(), StartError> {
     admin::start(&admin::Options::new(&config), daemon.auth.clone(), running.clone(), (admin, read), &tasks)
         .map_err(|cause| StartError::Configuration(cause.to_string()))?;
     check_anchor(&daemon, &config).await?;
-    note(&daemon, Action::DaemonStarted, vec![("listen", listen.to_string())]).await?;
+    let retention = ("retention", config.audit.retention.to_string());
+    note(&daemon, Action::DaemonStarted, vec![("listen", listen.to_string()), retention]).await?;
 
     let own = OWN_FILES.saturating_add(config.database.max_connections);
     let limits = ListenerLimits::new(&config.server, uncounted).within_open_files(own);
