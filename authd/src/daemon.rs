@@ -136,6 +136,7 @@ impl Daemon {
                 audit: stores.audit.clone(),
                 chain: stores.chain.clone(),
                 notary,
+                guard: stores.guard.clone(),
                 spool: Arc::new(parts::spool(config)?),
                 readiness: stores.readiness.clone(),
                 limiter: limits.limiter,

@@ -285,6 +285,29 @@ pub const NOTABLE: &[Notable] = &[
         title: "The database answers again",
         advice: "What was refused meanwhile is being written into the audit log. Nothing has to be done.",
     },
+    Notable {
+        name: "audit.tampered",
+        action: "audit.tampered",
+        reason: None,
+        message_id: "b6f1a3c09d7e4b52a8c4e1f07d93265a",
+        severity: Severity::Warning,
+        told: Told::FromLog,
+        title: "Somebody without the audit key wrote into the audit log",
+        advice: "Event @AUTHD_ABOUT@ has a wrong MAC: whoever wrote or changed it can write to the database and does\n\
+         not have the key. Find out who can. `authctl audit verify` says what else was touched;\n\
+         `authctl audit show @AUTHD_ABOUT@` shows the event.",
+    },
+    Notable {
+        name: "audit.lagging",
+        action: "audit.lagging",
+        reason: None,
+        message_id: "3e0d58b7c24f4d9c9a61f2b8e07d4c13",
+        severity: Severity::Warning,
+        told: Told::AtOnce,
+        title: "Events of the audit log are not sealed",
+        advice: "Events are kept, but have had no place in the chain for more than ten seconds. The log of authd\n\
+         says why the job `seal` fails; `authctl audit verify` says whether somebody touched the chain.",
+    },
 ];
 
 /// The kind of an event, if it is worth a notification.

@@ -3,3 +3,5 @@
 mod mutation;
 mod proof;
 mod tamper;
+
+pub(crate) use mutation::{killed, mutations};

@@ -79,6 +79,7 @@ use crate::domain::{
     limit::{Limiter, PolicySet},
     login::{Sealer, TokenSigner},
     password::{PasswordHasher, PasswordPolicy},
+    restore::RestoreGuard,
     rotation::Origin,
     session::{DeviceSummary, Network, Recording, ReplayScope, SessionCap, SessionStore},
     setting::{Readiness, SettingStore},
@@ -91,7 +92,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicI64, AtomicU32},
+        atomic::{AtomicI64, AtomicU32},
     },
 };
 
@@ -121,6 +122,8 @@ pub struct Parts {
     pub chain: Arc<dyn ChainStore>,
     /// The audit key.
     pub notary: Arc<dyn Notary>,
+    /// What every new connection to the database is compared with.
+    pub guard: Arc<RestoreGuard>,
     /// What keeps refusals while the audit log is away.
     pub spool: Arc<dyn Spool>,
     /// Whether storage answers.
@@ -220,7 +223,6 @@ pub struct Auth {
     opened: Mutex<hard::SeenOpenings>,
     tally: Tally,
     password_changes: Mutex<password::RecentChanges>,
-    locked_down: AtomicBool,
     seen_epoch: AtomicI64,
     mode: RwLock<ModeInForce>,
     conditions: condition::Conditions,
@@ -249,7 +251,6 @@ impl Auth {
             opened: Mutex::default(),
             tally: Tally::default(),
             password_changes: Mutex::default(),
-            locked_down: AtomicBool::new(false),
             seen_epoch: AtomicI64::new(0),
             mode: RwLock::default(),
             conditions: condition::Conditions::default(),

@@ -32,7 +32,7 @@ impl Auth {
     /// Whether the public API takes no requests until a restore is accepted.
     #[must_use]
     pub fn is_locked_down(&self) -> bool {
-        self.locked_down.load(Ordering::Relaxed)
+        self.parts.guard.is_locked()
     }
 
     /// Compares the database with what was seen before, and locks down when it is older.
@@ -50,13 +50,14 @@ impl Auth {
             _ => false,
         };
         let ahead = seen.filter(|seen| is_other || is_ahead(seen, seq, epoch));
-        self.locked_down.store(ahead.is_some(), Ordering::Relaxed);
         if let Some(expected) = ahead {
+            self.parts.guard.lock();
             self.seen_epoch.fetch_max(expected.epoch, Ordering::Relaxed);
             let found = Anchor { seq, epoch, ..Anchor::default() };
             self.remember_anchor(expected.clone());
             return Ok(Restored::Yes { found, expected });
         }
+        self.parts.guard.saw(seq, epoch);
         // What nobody signed must not take the place of what was signed, and what was given up is not kept.
         let checkpoint = self.signed_checkpoint().await?.or(known.filter(|_| !is_accepted));
         Ok(Restored::No(Anchor { seq, epoch, checkpoint, keys: self.audit_keys() }))
@@ -78,7 +79,7 @@ impl Auth {
         let who = format!("uid {}", operator.uid);
         self.parts.settings.put(EPOCH, &next.to_string(), &who, None, event.with("accept_restore", "yes")).await?;
         self.poll_settings().await?;
-        self.locked_down.store(false, Ordering::Relaxed);
+        self.parts.guard.saw(self.parts.audit.head().await?, next);
         Ok(next)
     }
 

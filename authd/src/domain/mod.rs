@@ -26,6 +26,7 @@ pub mod password;
 pub mod quota;
 pub mod refusals;
 pub mod replay;
+pub mod restore;
 pub mod rotation;
 pub mod secret;
 pub mod session;

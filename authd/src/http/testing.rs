@@ -129,6 +129,7 @@ fn auth() -> Auth {
         audit: down.clone(),
         chain: down.clone(),
         notary: down.clone(),
+        guard: Arc::default(),
         spool: down.clone(),
         readiness: down.clone(),
         limiter: down.clone(),

@@ -7,6 +7,7 @@ use crate::{
         circuit::{Call, Circuit},
         clock::{Clock, Random, random_bytes},
         outage::Outages,
+        restore::RestoreGuard,
         store_error::StoreError,
         tally::{StorageTally, StorageWork},
     },
@@ -114,6 +115,8 @@ pub(super) struct Context {
     pub(super) tally: Arc<StorageTally>,
     /// Makes the MACs of events. It comes once the key-encryption key is known, which the database has a say in.
     pub(super) notary: OnceLock<Arc<dyn Notary>>,
+    /// Looks at every new connection.
+    pub(super) guard: Arc<RestoreGuard>,
 }
 
 impl Context {

@@ -52,6 +52,7 @@ use crate::domain::{
     device::DeviceStore,
     hard::HardStore,
     key::KeyStore,
+    restore::RestoreGuard,
     session::SessionStore,
     setting::{Readiness, SettingStore},
     tally::StorageTally,
@@ -84,6 +85,8 @@ pub struct Stores {
     pub chain: Arc<dyn ChainStore>,
     /// Whether the database answers.
     pub readiness: Arc<dyn Readiness>,
+    /// What every new connection is compared with.
+    pub guard: Arc<RestoreGuard>,
     /// What was asked of the database.
     pub tally: Arc<StorageTally>,
     db: db::Db,
@@ -103,6 +106,7 @@ impl Stores {
             audit: Arc::new(audit::Audit { db: db.clone() }),
             chain: Arc::new(chain::Chain { db: db.clone() }),
             readiness: Arc::new(readiness::Probe { db: db.for_probes() }),
+            guard: db.context.guard.clone(),
             tally: db.context.tally.clone(),
             db,
         }

@@ -10,6 +10,7 @@ use crate::{
     store::{
         Stores,
         db::{Backend, Context, Db},
+        dialect::word,
         postgres::Server,
         sqlite_writer::{Kept, Writer},
     },
@@ -41,6 +42,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// A connection that was idle longer, or since before storage last failed, is asked whether it still works before it
 /// is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+
+/// How far the database has come (R13).
+const SEEN: &str =
+    concat!("SELECT chain_head.seq, ", word!(postgres EPOCH), " FROM chain_head WHERE chain_head.name = 'audit'");
 
 /// Where the data is and how long to wait for it.
 #[derive(Clone)]
@@ -172,6 +177,7 @@ fn context(options: &StoreOptions) -> Arc<Context> {
         failed_ms: AtomicI64::new(i64::MIN),
         tally: Arc::default(),
         notary: options.notary.clone().map(OnceLock::from).unwrap_or_default(),
+        guard: Arc::default(),
     })
 }
 
@@ -265,7 +271,7 @@ async fn open_postgres(
         ("lock_timeout", statement_ms.as_str()),
         ("idle_in_transaction_session_timeout", idle_ms.as_str()),
     ]);
-    let context = context.clone();
+    let (context, guard) = (context.clone(), context.guard.clone());
     let pool = PgPoolOptions::new()
         .max_connections(options.max_connections.max(1))
         .acquire_timeout(options.acquire_timeout)
@@ -281,6 +287,16 @@ async fn open_postgres(
                     conn.ping().await?;
                 }
                 Ok(true)
+            })
+        })
+        .after_connect(move |conn, _| {
+            let guard = guard.clone();
+            Box::pin(async move {
+                let seen: Option<(i64, i64)> = sqlx::query_as(SEEN).fetch_optional(conn).await?;
+                if let Some((seq, epoch)) = seen {
+                    guard.look(seq, epoch);
+                }
+                Ok(())
             })
         })
         .connect_with(bounded)

@@ -14,10 +14,8 @@ use tests::{
     scale,
 };
 
-/// Mutations at full scale (reliability, figures).
-const FULL: usize = 1_000;
-/// In any case.
-const LEAST: usize = 60;
+/// Changes in an ordinary run; [`crate::heavy`] has the whole figure.
+const FEW: usize = 60;
 const DAY_SECS: i64 = 86_400;
 
 pub(crate) fn operator() -> Operator {
@@ -74,7 +72,7 @@ async fn full_log(options: Options) -> (InProcess, Anchor) {
     (app, anchor)
 }
 
-async fn mutations(options: Options, count: usize) {
+pub(crate) async fn mutations(options: Options, count: usize) {
     let database = options.database.clone();
     let (app, anchor) = full_log(options).await;
     let mut tamper = match &database {
@@ -100,33 +98,41 @@ async fn mutations(options: Options, count: usize) {
 
 on_both! {
     async fn every_single_change_of_the_stored_log_is_found(options) {
-        mutations(options, scale::of(FULL).max(LEAST)).await;
+        mutations(options, FEW).await;
     }
 }
 
 on_both! {
     async fn a_log_that_nobody_touched_verifies_whoever_was_killed_while_it_was_written(options) {
-        let has_two = matches!(options.database, Database::Postgres(_));
-        let mut daemon = Daemon::start(options).await;
-        let mut other = if has_two { Some(daemon.second().await) } else { None };
-        for round in 0..scale::of(50).max(2) {
-            let clients = [daemon.client(), other.as_ref().map_or(daemon.client(), Daemon::client)];
-            let life = tests::wait::together(8, move |number| async move {
-                // Whoever is cut off by the kill has to put up with it.
-                let body = serde_json::json!({
-                    "email": format!("p{round}-{number}@example.org"), "password": tests::client::PASSWORD,
-                });
-                let _ = clients[number % 2].post("/api/auth/register", &body).try_send().await;
-            });
-            let kill = async { tokio::time::sleep(std::time::Duration::from_millis(40)).await };
-            let ((), _) = tokio::join!(async { kill.await; daemon.kill(); }, life);
-            daemon.start_again().await;
-            let verified = daemon.ctl().run(&["audit", "verify", "-o", "json"]).await;
-            let report = &verified.json()["data"];
-            assert_eq!((verified.code, &report["found"]), (Some(0), &0.into()), "round {round}: {report:#}");
-            if let Some(other) = &mut other {
-                std::mem::swap(&mut daemon, other);
-            }
+        killed(options, 2).await;
+    }
+}
+
+/// Kills an instance in the middle of registrations, again and again; the log verifies each time.
+pub(crate) async fn killed(options: Options, rounds: usize) {
+    let has_two = matches!(options.database, Database::Postgres(_));
+    let mut daemon = Daemon::start(options).await;
+    let mut other = if has_two { Some(daemon.second().await) } else { None };
+    for round in 0..rounds {
+        let clients = [daemon.client(), other.as_ref().map_or(daemon.client(), Daemon::client)];
+        let life = tests::wait::together(8, move |number| async move {
+            let email = format!("p{round}-{number}@example.org");
+            let body = serde_json::json!({ "email": email, "password": tests::client::PASSWORD });
+            // Whoever is cut off by the kill has to put up with it.
+            let _ = clients[number % 2].post("/api/auth/register", &body).try_send().await;
+        });
+        let kill = async {
+            // In the middle of them, wherever that is.
+            tokio::time::sleep(std::time::Duration::from_millis(40)).await;
+            daemon.kill();
+        };
+        tokio::join!(kill, life);
+        daemon.start_again().await;
+        let verified = daemon.ctl().run(&["audit", "verify", "-o", "json"]).await;
+        let report = &verified.json()["data"];
+        assert_eq!((verified.code, &report["found"]), (Some(0), &0.into()), "round {round}: {report:#}");
+        if let Some(other) = &mut other {
+            std::mem::swap(&mut daemon, other);
         }
     }
 }
@@ -158,4 +164,41 @@ on_both! {
         let refused = auth.purge_events(ClockTrust::Confirmed).await.unwrap();
         assert!(refused.refused.is_some_and(|why| why.contains("clock moved")), "a jump is not confirmed away");
     }
+}
+
+on_both! {
+    async fn a_sealer_that_falls_behind_is_degraded_and_an_event(options) {
+        let app = InProcess::start(options).await;
+        let auth = &app.daemon.auth;
+        app.turn_jobs().await;
+        assert!(auth.watch_sealing().await.0.is_none() && auth.audit_troubles().is_empty());
+        app.clock.advance_secs(11);
+        let (event, kept) = auth.watch_sealing().await;
+        kept.unwrap();
+        assert_eq!(event.map(|event| event.action).as_deref(), Some("audit.lagging"));
+        assert!(auth.watch_sealing().await.0.is_none(), "it is told once");
+        assert!(auth.audit_troubles()[0].effect.contains("not sealed"), "{:?}", auth.audit_troubles());
+        app.turn_jobs().await;
+        assert!(auth.audit_troubles().is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_connection_to_an_older_database_locks_the_public_api_at_once() {
+    let mut server = tests::postgres::Postgres::start_own().await;
+    let url = server.create_database().await;
+    let app = InProcess::start(Options::on(Database::Postgres(url.clone()))).await;
+    some_life(&app, "ada").await;
+    assert!(!app.daemon.auth.is_locked_down());
+    Tamper::postgres(&url).await.set_back().await;
+    assert!(!app.daemon.auth.is_locked_down(), "nobody has looked");
+    server.kill();
+    server.start_again();
+    let locked = || async {
+        let _ = app.daemon.auth.poll_settings().await;
+        app.daemon.auth.is_locked_down().then_some(())
+    };
+    tests::wait::until(std::time::Duration::from_secs(20), "the lockdown", locked).await;
+    app.daemon.auth.bump_epoch(&operator()).await.unwrap();
+    assert!(!app.daemon.auth.is_locked_down());
 }

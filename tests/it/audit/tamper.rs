@@ -148,6 +148,11 @@ impl Tamper {
         }
     }
 
+    /// The database says that it has not come as far.
+    pub(super) async fn set_back(&mut self) {
+        self.run("UPDATE chain_head SET seq = seq - 1").await;
+    }
+
     async fn seqs(&mut self) -> Vec<i64> {
         let seqs = self.column("SELECT CAST(seq AS TEXT) FROM event WHERE seq IS NOT NULL ORDER BY seq").await;
         seqs.iter().map(|seq| seq.parse().unwrap()).collect()

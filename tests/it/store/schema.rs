@@ -79,6 +79,50 @@ async fn a_sealed_event_can_be_neither_changed_nor_deleted() {
     assert!(postgres(&large).await.execute("TRUNCATE event").await.is_err());
 }
 
+/// Rows that prove something, and what nobody may do with them; `1` is true in both databases.
+const PROOFS: [&str; 10] = [
+    "UPDATE checkpoint SET at_ms = 2",
+    "DELETE FROM checkpoint",
+    "UPDATE tombstone SET at_ms = 2",
+    "DELETE FROM tombstone",
+    "UPDATE audit_key SET created_ms = 2",
+    "DELETE FROM audit_key",
+    "UPDATE checkpoint SET number = number + 1",
+    "UPDATE tombstone SET up_to_seq = 99",
+    "UPDATE audit_key SET mac = public",
+    "DELETE FROM event",
+];
+
+#[tokio::test]
+async fn what_proves_the_log_can_be_neither_changed_nor_deleted() {
+    use authd::domain::audit::Action;
+    const ROWS: [&str; 3] = [
+        "INSERT INTO checkpoint (number, seq, hash, at_ms, anchored_seq, key_id, signature)
+            SELECT 7, 1, hash, 1, 0, 'k', hash FROM chain_head",
+        "INSERT INTO tombstone (number, from_seq, up_to_seq, hash, purged, checkpoint, cut_off_ms, at_ms, key_id, signature)
+            SELECT 1, 0, 0, hash, 0, 6, 1, 1, 'k', hash FROM chain_head",
+        "INSERT INTO audit_key (id, public, created_ms, mac) SELECT 'k', hash, 1, hash FROM chain_head",
+    ];
+    for world in [World::sqlite_file().await, World::postgres().await] {
+        world.stores.audit.append(vec![world.event(Action::AuditRead)]).await.unwrap();
+        assert_eq!(world.stores.audit.seal(10).await.unwrap().count, 1);
+        let is_sqlite = world.dir.is_some();
+        for statement in ROWS.iter().chain(&PROOFS) {
+            let done = if is_sqlite {
+                sqlite(&world).await.execute(*statement).await.map(|_| ())
+            } else {
+                postgres(&world).await.execute(*statement).await.map(|_| ())
+            };
+            assert_eq!(done.is_ok(), ROWS.contains(statement), "{statement}: {done:?}");
+        }
+    }
+    let large = World::postgres().await;
+    for table in ["checkpoint", "tombstone", "audit_key"] {
+        let statement = sqlx::AssertSqlSafe(format!("TRUNCATE {table}"));
+        assert!(postgres(&large).await.execute(sqlx::query(statement)).await.is_err(), "{table}");
+    }
+}
+
 #[tokio::test]
 async fn an_unsealed_event_can_only_be_sealed() {
     use authd::domain::audit::Action;
