@@ -6,6 +6,8 @@ use clap_mangen::Man;
 use std::{fmt::Write as _, io};
 
 const TAIL: &str = include_str!("man/authctl.1.roff");
+/// What the audit log proves, and how.
+const AUDIT: &str = include_str!("man/authctl-audit.roff");
 
 /// Every page: its file name (`authctl-session.1`) and its text.
 ///
@@ -64,7 +66,11 @@ fn noun_page(noun: &Command) -> io::Result<String> {
     for verb in noun.get_subcommands() {
         page += &command_entry(&format!("authctl {name}"), verb, Heading::Section)?;
     }
+    if name == "audit" {
+        page += AUDIT;
+    }
     let more = match name.as_str() {
+        "audit" => ".BR authd.toml (5),\n",
         "limit" => ".BR authd.toml (5),\n",
         "mode" | "breaker" => ".BR authd\\-failures (7),\n",
         _ => "",
