@@ -9,7 +9,6 @@ use shared::{
     admin::{
         CALLS, Page, Shape,
         audit::Event,
-        key::Key,
         limit::{Limit, Limited},
         user,
     },
@@ -33,7 +32,6 @@ const OTHERS: &[Other] = &[
     ("audit.verify", || Data::One(schema::of::<Report>())),
     ("config.diff", || Data::List(schema::of::<Difference>())),
     ("events", || Data::List(schema::of::<Event>())),
-    ("key.show", || Data::One(schema::of::<Key>())),
     ("limit.show", || Data::One(limit_shown())),
     ("man", || Data::One(object(&[("pages", json!({"type": "array", "items": {"type": "string"}}))]))),
     ("schema", || Data::List(schema::of::<crate::cmd::schema::Kind>())),

@@ -222,6 +222,11 @@ impl Daemon {
         self.start_again().await;
     }
 
+    /// Starts it again after it ended, on the same data with these options.
+    pub async fn again(self, options: Options) -> Self {
+        Self::start_in(self.dir.clone(), options, self.kek.clone()).await
+    }
+
     /// Starts it again after it ended.
     pub async fn start_again(&mut self) {
         *self = Self::start_in(self.dir.clone(), self.options.clone(), self.kek.clone()).await;

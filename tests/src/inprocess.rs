@@ -27,8 +27,9 @@ pub struct InProcess {
     pub daemon: Daemon,
     client: Client,
     tasks: Tasks,
+    options: Options,
     // Dropped last: the database lives in it.
-    dir: TempDir,
+    dir: Arc<TempDir>,
 }
 
 impl InProcess {
@@ -46,7 +47,21 @@ impl InProcess {
     /// When it does not start.
     pub async fn start_with(options: Options, random: Arc<dyn Random>) -> Self {
         let dir = tempfile::Builder::new().prefix("authd-").tempdir().expect("a temporary directory");
-        let clock = Arc::new(TestClock::default());
+        if let Database::Postgres(_) = &options.database {
+            drop(new_kek(dir.path()));
+        }
+        Self::start_in(Arc::new(dir), options, Arc::new(TestClock::default()), random).await
+    }
+
+    /// Another instance on the same database and the same clock, with the same key-encryption key.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn second(&self) -> Self {
+        Self::start_in(self.dir.clone(), self.options.clone(), self.clock.clone(), Arc::new(OsRandom)).await
+    }
+
+    async fn start_in(dir: Arc<TempDir>, options: Options, clock: Arc<TestClock>, random: Arc<dyn Random>) -> Self {
         let config = configuration(&options, &dir);
         let ports = Ports { clock: clock.clone(), random };
         let daemon = Daemon::build(&config, ports).await.unwrap_or_else(|error| panic!("it does not start: {error}"));
@@ -56,7 +71,7 @@ impl InProcess {
         let (_, trusted) = watch::channel(config.server.trusted_proxies.clone());
         let limits = ListenerLimits::new(&config.server, trusted);
         tasks.spawn("public", serve(listener, daemon.router(), limits, tasks.stop()));
-        Self { clock, daemon, client, tasks, dir }
+        Self { clock, daemon, client, tasks, options, dir }
     }
 
     /// A client of its public API.
@@ -102,7 +117,7 @@ fn configuration(options: &Options, dir: &TempDir) -> Config {
     args.listen = Some("127.0.0.1:0".to_owned());
     args.environment.extend(options.env.iter().cloned());
     if let Database::Postgres(url) = &options.database {
-        let kek = new_kek(dir.path()).to_string_lossy().into_owned();
+        let kek = dir.path().join("kek").to_string_lossy().into_owned();
         args.environment.insert("AUTHD_KEY__ENCRYPTION_KEY".to_owned(), kek);
         args.environment.insert("AUTHD_DATABASE__URL".to_owned(), url.clone());
     }

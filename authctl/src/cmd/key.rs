@@ -1,11 +1,14 @@
 //! `authctl key`
 
+mod next;
+mod withdraw;
+
 use crate::{
-    context::{Context, Intent},
-    error::{Error, Refusal},
+    context::Context,
+    error::Error,
     output::{
         Done, Format,
-        look::name,
+        look::{name, text},
         table::{Column, Room, Row},
         text::clean,
     },
@@ -14,12 +17,8 @@ use clap::Subcommand;
 use serde_json::Value;
 use shared::admin::{
     Empty,
-    key::{Jwks, Key, List, Rotate, RotateRequest, Rotation, State},
+    key::{Jwks, Key, List, Show, ShowRequest},
 };
-use std::time::Duration;
-
-/// How often a waiting `rotate` looks.
-const POLL: Duration = Duration::from_secs(1);
 
 /// Commands about signing keys.
 #[derive(Debug, Subcommand)]
@@ -27,7 +26,7 @@ pub enum Command {
     /// List signing keys, newest first
     #[command(alias = "ls")]
     List,
-    /// Show one key
+    /// Show one key and what happens with it next
     Show {
         /// Its id, or the beginning of it
         id: String,
@@ -40,6 +39,40 @@ pub enum Command {
         /// Sign with the next key at once: verifiers that have not seen it refuse its tokens for a while
         #[arg(long)]
         force: bool,
+    },
+    /// Make and publish the next key now, in place of the staged one
+    ///
+    /// There is always a staged key, so this asks whether a new one may take its place (`--yes`: it may): after a change
+    /// of `token.algorithm`, or when the staged key must not be used. The time verifiers need to know it begins anew.
+    Stage,
+    /// Let the staged key sign now, if every verifier can know it
+    ///
+    /// Refused, with the time that is left, until every live instance has published the key for the cache age of the key
+    /// set and the clock skew. `authctl key rotate` does it by itself when that time has come.
+    Promote {
+        /// Even if verifiers may not know it: they refuse its tokens until they fetch the key set
+        #[arg(long)]
+        force: bool,
+    },
+    /// Take a retiring key out of the key set before its time
+    ///
+    /// A retiring key leaves the key set by itself when the last token it signed has expired everywhere. Earlier it is
+    /// refused while such tokens live.
+    Retire {
+        /// Its id, or the beginning of it
+        id: String,
+        /// Even while tokens live that it signed: they are refused from then on
+        #[arg(long)]
+        force: bool,
+    },
+    /// Withdraw a key that must not be trusted any more
+    ///
+    /// Shows first how many sessions that may concern and asks. Then its tokens are refused, within a second on every
+    /// instance, and it is not in the key set any more; if it was signing, the staged key signs at once. Sessions go on:
+    /// clients refresh. Verifiers that keep the old key set accept its tokens until they fetch the key set again.
+    Revoke {
+        /// Its id, or the beginning of it
+        id: String,
     },
     /// Print the published key set
     Jwks,
@@ -54,6 +87,10 @@ impl Row for Key {
         Column { name: "RETIRES", room: Room::Optional, cell: |key, look| look.time_or_nothing(key.retires_at) },
         Column { name: "PUBLISHED", room: Room::Wide, cell: |key, look| look.time_or_nothing(key.published_at) },
         Column { name: "CREATED", room: Room::Wide, cell: |key, look| look.time(key.created_at) },
+        Column { name: "READY", room: Room::Wide, cell: |key, look| look.time_or_nothing(key.ready_at) },
+        Column { name: "TOKENS UNTIL", room: Room::Wide, cell: |key, look| look.time_or_nothing(key.tokens_until) },
+        Column { name: "ENCRYPTED UNDER", room: Room::Wide, cell: |key, _| text(key.kek_id.as_deref()) },
+        Column { name: "NEXT", room: Room::Wide, cell: |key, _| clean(&key.next) },
     ];
 
     fn id(&self) -> String {
@@ -68,29 +105,19 @@ impl Row for Key {
 pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Error> {
     match command {
         Command::List => context.list::<List, _>("key.list", |_| Empty {}).await,
-        Command::Show { id } => show(context, &id).await,
-        Command::Rotate { wait, force } => rotate(context, wait, force).await,
+        Command::Show { id } => show(context, id).await,
+        Command::Rotate { wait, force } => next::rotate(context, wait, force).await,
+        Command::Stage => next::stage(context).await,
+        Command::Promote { force } => next::promote(context, force).await,
+        Command::Retire { id, force } => withdraw::retire(context, id, force).await,
+        Command::Revoke { id } => withdraw::revoke(context, id).await,
         Command::Jwks => jwks(context).await,
     }
 }
 
-async fn show(context: &mut Context<'_>, id: &str) -> Result<(), Error> {
-    let Some(page) = context.call::<List>(&Empty {}).await? else { return Ok(()) };
-    let key = only_match(page.items, id)?;
+async fn show(context: &mut Context<'_>, id: String) -> Result<(), Error> {
+    let Some(key) = context.call::<Show>(&ShowRequest { id }).await? else { return Ok(()) };
     context.output.item("key.show", &key)
-}
-
-fn only_match(keys: Vec<Key>, id: &str) -> Result<Key, Error> {
-    let refused = |status, code: &str, detail: String, details| {
-        Error::Refused(Box::new(Refusal { status, code: code.to_owned(), detail, request_id: None, details }))
-    };
-    let mut matching: Vec<Key> = keys.into_iter().filter(|key| key.id.as_str().starts_with(id)).collect();
-    let candidates: Vec<String> = matching.iter().map(|key| key.id.to_string()).collect();
-    match (matching.pop(), matching.is_empty()) {
-        (None, _) => Err(refused(404, "NOT_FOUND", format!("no key has an id that begins with `{id}`"), vec![])),
-        (Some(key), true) => Ok(key),
-        (Some(_), false) => Err(refused(409, "CONFLICT", format!("{} keys match", candidates.len()), candidates)),
-    }
 }
 
 async fn jwks(context: &mut Context<'_>) -> Result<(), Error> {
@@ -108,87 +135,5 @@ async fn jwks(context: &mut Context<'_>) -> Result<(), Error> {
         Format::Table | Format::Wide | Format::Json => {
             context.output.raw(&crate::output::text::clean_json(&format!("{set:#}\n")))
         }
-    }
-}
-
-async fn rotate(context: &mut Context<'_>, wait: bool, force: bool) -> Result<(), Error> {
-    let build =
-        |intent: Intent| RotateRequest { force, reason: intent.reason, ticket: intent.ticket, dry_run: intent.dry_run };
-    let rotation = if force {
-        let question = |_: &Rotation| {
-            Some(
-                "Promote now? Verifiers that have not seen the next key refuse new tokens until they fetch it"
-                    .to_owned(),
-            )
-        };
-        context.change_after_asking::<Rotate>(build, question).await?
-    } else {
-        context.change::<Rotate>(build).await?
-    };
-    let Some(rotation) = rotation else { return Ok(()) };
-    if wait && !context.flags.dry_run {
-        wait_for(context, &rotation).await?;
-    }
-    for warning in &rotation.warnings {
-        context.output.warn(warning.clone());
-    }
-    let next = rotation.next.as_ref().map_or_else(|| "a new key".to_owned(), ToString::to_string);
-    let line = match (context.flags.dry_run, wait) {
-        (true, _) => format!("{next} would sign: {}", context.output.look().time(rotation.promotes_at)),
-        (false, true) => format!("{next} signs"),
-        (false, false) => format!("{next} signs: {}", context.output.look().time(rotation.promotes_at)),
-    };
-    let ids = rotation.next.iter().map(ToString::to_string).collect();
-    context.output.done(&Done { schema: "key.rotate", data: &rotation, ids, lines: vec![line], needed: vec![] })
-}
-
-/// Looks until the next key signs. The daemon promotes it by itself: leaving early changes nothing.
-async fn wait_for(context: &mut Context<'_>, rotation: &Rotation) -> Result<(), Error> {
-    let Some(next) = &rotation.next else { return Ok(()) };
-    let mut announced = false;
-    loop {
-        let page = context.client.call::<List>(&Empty {}).await?;
-        match page.items.iter().find(|key| key.id == *next).map(|key| key.state) {
-            Some(State::Staged) => {}
-            Some(State::Active | State::Retiring | State::Retired) => return Ok(()),
-            Some(State::Revoked) | None => {
-                let detail = format!("{next} was withdrawn while waiting for it");
-                let refusal = Refusal { status: 409, code: "CONFLICT".to_owned(), detail, ..Refusal::default() };
-                return Err(Error::Refused(Box::new(refusal)));
-            }
-        }
-        if !announced {
-            let when = context.output.look().time(rotation.promotes_at);
-            context.output.note(&format!("waiting until {next} signs: {when}"));
-            announced = true;
-        }
-        tokio::time::sleep(POLL).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use shared::{id::KeyId, time::Timestamp};
-
-    fn key(unix_ms: i64) -> Key {
-        Key {
-            id: KeyId::new(unix_ms, [0; 10]),
-            algorithm: "EdDSA".to_owned(),
-            state: State::Active,
-            created_at: Timestamp(unix_ms),
-            published_at: None,
-            activated_at: None,
-            retires_at: None,
-        }
-    }
-
-    #[test]
-    fn a_key_is_found_by_the_beginning_of_its_id() {
-        let keys = vec![key(1), key(1_700_000_000_000)];
-        let wanted = keys[1].id.clone();
-        assert_eq!(only_match(keys.clone(), &wanted.as_str()[..14]).unwrap().id, wanted);
-        assert_eq!(only_match(keys.clone(), "key_").unwrap_err().exit().code(), 11);
-        assert_eq!(only_match(keys, "key_7").unwrap_err().exit().code(), 10);
     }
 }

@@ -135,7 +135,9 @@ impl Denied {
 fn code_of(refusal: &OperatorRefusal) -> ErrorCode {
     match refusal {
         OperatorRefusal::NotFound | OperatorRefusal::Unknown(_) => ErrorCode::NotFound,
-        OperatorRefusal::Ambiguous(_) | OperatorRefusal::Drifted { .. } => ErrorCode::Conflict,
+        OperatorRefusal::Ambiguous(_) | OperatorRefusal::Drifted { .. } | OperatorRefusal::Conflict(_) => {
+            ErrorCode::Conflict
+        }
         OperatorRefusal::Invalid(_) => ErrorCode::Malformed,
         OperatorRefusal::Storage(_) => ErrorCode::StorageUnavailable,
         OperatorRefusal::Refused(refusal) => match refusal {

@@ -1,14 +1,16 @@
-//! What operators ask of signing keys, and what they are told about them.
+//! What operators do with the next signing key: stage it, let it sign.
 
-use crate::auth::{Auth, Operator, OperatorRefusal, Refusal};
+use crate::auth::{Auth, Operator, OperatorRefusal, Refusal, key_facts::Found};
 use crate::domain::{
     audit::Action,
-    instance::Heartbeat,
-    key::{KeyState, SigningKey},
-    key_plan::{KeyPlan, known_everywhere_ms, promotes_ms, staged},
-    store_error::StoreError,
+    key::SigningKey,
+    key_plan::{instances_without, known_everywhere_ms, promotes_ms, staged},
 };
-use shared::id::KeyId;
+use shared::{
+    id::KeyId,
+    time::{Span, Timestamp},
+};
+use std::time::Duration;
 
 /// What `key rotate` did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,75 +26,44 @@ pub enum KeyRotation {
     },
 }
 
-/// A key and when its next steps come, by database time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyFacts {
-    /// The key.
-    pub key: SigningKey,
-    /// Of a staged key: from when every verifier knows it; `None` while an instance does not serve it.
-    pub known_ms: Option<i64>,
-    /// When it begins to sign; of the active key: when the next one takes its place.
-    pub promotes_ms: Option<i64>,
-    /// Until when the last token it signed lives, once it has stopped signing.
-    pub tokens_until_ms: Option<i64>,
-    /// When it leaves the key set, or left it.
-    pub leaves_ms: Option<i64>,
-}
-
-/// All keys, what the instances say of them, and the time.
-struct Found {
-    keys: Vec<SigningKey>,
-    beats: Vec<Heartbeat>,
-    plan: KeyPlan,
-    now_ms: i64,
-}
-
-impl Found {
-    fn active(&self) -> Option<&SigningKey> {
-        self.keys.iter().find(|key| key.state == KeyState::Active)
-    }
-
-    fn facts(&self, key: &SigningKey) -> KeyFacts {
-        let next = match key.state {
-            KeyState::Staged => Some(key),
-            KeyState::Active => staged(&self.keys),
-            KeyState::Retiring | KeyState::Retired | KeyState::Revoked => None,
-        };
-        let leaves_ms = key.retiring_ms.map(|since_ms| self.plan.leaves_ms(since_ms));
-        let known = Some(key).filter(|key| key.state == KeyState::Staged);
-        KeyFacts {
-            known_ms: known.and_then(|key| known_everywhere_ms(key, &self.beats, &self.plan, self.now_ms)),
-            promotes_ms: next.map(|next| promotes_ms(self.active(), next, &self.beats, &self.plan, self.now_ms)),
-            tokens_until_ms: key.retiring_ms.map(|since_ms| self.plan.tokens_until_ms(since_ms)),
-            leaves_ms: key.ended_ms.or(leaves_ms),
-            key: key.clone(),
-        }
-    }
-}
-
 impl Auth {
-    async fn find_keys(&self) -> Result<Found, StoreError> {
-        let keys = self.parts.keys.keys().await?;
-        let (beats, now_ms) = self.parts.keys.beats().await?;
-        let plan = self.key_plan(&beats, now_ms);
-        Ok(Found { keys, beats, plan, now_ms })
-    }
-
-    /// All keys with what comes next, oldest first.
+    /// Publishes a new key now; in place of the staged one, if there is one and it may be replaced.
     ///
     /// # Errors
-    /// [`OperatorRefusal::Storage`].
-    pub async fn describe_keys(&self) -> Result<Vec<KeyFacts>, OperatorRefusal> {
+    /// [`OperatorRefusal::Conflict`] when a key is staged already; [`OperatorRefusal`].
+    pub async fn stage_key(
+        &self,
+        operator: &Operator,
+        replacement: Replacement,
+        instance: &str,
+    ) -> Result<KeyStaging, OperatorRefusal> {
         let found = self.find_keys().await?;
-        Ok(found.keys.iter().map(|key| found.facts(key)).collect())
-    }
-
-    /// All keys that are in use or ended lately, oldest first.
-    ///
-    /// # Errors
-    /// [`OperatorRefusal::Storage`].
-    pub async fn list_keys(&self) -> Result<Vec<SigningKey>, OperatorRefusal> {
-        Ok(self.parts.keys.keys().await?)
+        let old = staged(&found.keys);
+        if let (Some(old), Replacement::Refuse) = (old, replacement) {
+            return Err(OperatorRefusal::Conflict(format!(
+                "{} is staged since {}: it signs next, or let a new one take its place with `authctl key stage --yes`",
+                old.id,
+                Timestamp(old.created_ms),
+            )));
+        }
+        let replaced = old.map(|old| old.id.clone());
+        let known_ms = found.now_ms.saturating_add(found.plan.known_ms());
+        if operator.is_dry_run() {
+            return Ok(KeyStaging { key: None, replaced, known_ms });
+        }
+        let new = self.new_key(&found.beats, found.now_ms)?;
+        let id = new.id.clone();
+        let event = self.operator_event(operator, Action::KeyStaged).about("key", id.as_str());
+        let done = match &replaced {
+            None => self.parts.keys.stage(new, event).await?,
+            Some(old) => {
+                let retired = self.operator_event(operator, Action::KeyRetired).about("key", old.as_str());
+                let events = [retired.with("replaced_by", &id), event];
+                self.parts.keys.replace_staged(old, new, events).await?
+            }
+        };
+        self.settle(done, instance).await?;
+        Ok(KeyStaging { key: Some(id), replaced, known_ms })
     }
 
     /// Lets the staged key sign: now with `force`, else as soon as every live instance has served it long enough.
@@ -105,34 +76,103 @@ impl Auth {
         pace: RotationPace,
         instance: &str,
     ) -> Result<KeyRotation, OperatorRefusal> {
-        self.beat(instance).await?;
-        let keys = self.parts.keys.keys().await?;
-        let Some(staged) = staged(&keys) else {
-            return Err(OperatorRefusal::Refused(Refusal::NotReady("no key is staged yet")));
-        };
-        let (beats, now_ms) = self.parts.keys.beat(&self.presence(instance)).await?;
-        let plan = self.key_plan(&beats, now_ms);
-        let active = keys.iter().find(|key| key.state == KeyState::Active);
-        let asked = SigningKey { promote_after_ms: Some(now_ms), ..staged.clone() };
-        let at_ms = promotes_ms(active, &asked, &beats, &plan, now_ms);
-        let at_once = pace == RotationPace::AtOnce || at_ms <= now_ms;
-        let scheduled = KeyRotation::Scheduled { key: staged.id.clone(), at_ms };
-        if operator.is_dry_run() {
-            return Ok(if at_once { KeyRotation::Promoted(staged.id.clone()) } else { scheduled });
+        let (found, key) = self.next_key(instance).await?;
+        let asked = SigningKey { promote_after_ms: Some(found.now_ms), ..key.clone() };
+        let at_ms = promotes_ms(found.active(), &asked, &found.beats, &found.plan, found.now_ms);
+        if pace == RotationPace::AtOnce || at_ms <= found.now_ms {
+            return self.promote(operator, &key, pace, instance).await;
         }
-        let action = if at_once { Action::KeyActivated } else { Action::KeyStaged };
-        let event = self.operator_event(operator, action).about("key", staged.id.as_str());
-        let event = event.with("pace", if pace == RotationPace::AtOnce { "at_once" } else { "safe" });
-        if !at_once {
-            let asked = self.parts.keys.request_promotion(&staged.id, event.with("promotion", "requested")).await?;
-            return if asked { Ok(scheduled) } else { Err(OperatorRefusal::NotFound) };
+        if !operator.is_dry_run() {
+            let event = self.operator_event(operator, Action::KeyStaged).about("key", key.id.as_str());
+            let event = event.with("pace", "safe").with("promotion", "requested");
+            let asked = self.parts.keys.request_promotion(&key.id, event).await?;
+            self.settle(asked, instance).await?;
         }
-        if !self.parts.keys.activate(&staged.id, event).await? {
-            return Err(OperatorRefusal::NotFound);
-        }
-        self.beat(instance).await?;
-        Ok(KeyRotation::Promoted(staged.id.clone()))
+        Ok(KeyRotation::Scheduled { key: key.id, at_ms })
     }
+
+    /// Lets the staged key sign now.
+    ///
+    /// # Errors
+    /// [`OperatorRefusal::Conflict`], which says how long still, when a verifier may not know it yet and that is not
+    /// accepted; [`OperatorRefusal`].
+    pub async fn promote_key(
+        &self,
+        operator: &Operator,
+        pace: RotationPace,
+        instance: &str,
+    ) -> Result<KeyRotation, OperatorRefusal> {
+        let (found, key) = self.next_key(instance).await?;
+        if pace == RotationPace::Safe {
+            expect_known(&found, &key)?;
+        }
+        self.promote(operator, &key, pace, instance).await
+    }
+
+    async fn promote(
+        &self,
+        operator: &Operator,
+        key: &SigningKey,
+        pace: RotationPace,
+        instance: &str,
+    ) -> Result<KeyRotation, OperatorRefusal> {
+        if !operator.is_dry_run() {
+            let event = self.operator_event(operator, Action::KeyActivated).about("key", key.id.as_str());
+            let event = event.with("pace", if pace == RotationPace::AtOnce { "at_once" } else { "safe" });
+            let done = self.parts.keys.activate(&key.id, event).await?;
+            self.settle(done, instance).await?;
+        }
+        Ok(KeyRotation::Promoted(key.id.clone()))
+    }
+
+    /// The staged key, after this instance has said what it serves.
+    async fn next_key(&self, instance: &str) -> Result<(Found, SigningKey), OperatorRefusal> {
+        self.beat(instance).await?;
+        let found = self.find_keys().await?;
+        let key = staged(&found.keys).ok_or_else(nothing_staged)?.clone();
+        Ok((found, key))
+    }
+
+    /// Puts a change into force here, at once, and takes the steps that follow from it.
+    pub(super) async fn settle(&self, done: bool, instance: &str) -> Result<(), OperatorRefusal> {
+        if !done {
+            return Err(OperatorRefusal::Conflict(
+                "another change of the keys came first: look at them with `authctl key list`, then decide".to_owned(),
+            ));
+        }
+        // The change is made; what could not follow now follows with the next beat.
+        let _ = self.beat(instance).await;
+        Ok(())
+    }
+}
+
+pub(super) fn nothing_staged() -> OperatorRefusal {
+    OperatorRefusal::Refused(Refusal::NotReady("no key is staged yet"))
+}
+
+fn expect_known(found: &Found, key: &SigningKey) -> Result<(), OperatorRefusal> {
+    let force = "or promote it now with --force: verifiers that do not know it refuse new tokens until they fetch the \
+                 key set";
+    match known_everywhere_ms(key, &found.beats, &found.plan, found.now_ms) {
+        Some(known_ms) if known_ms <= found.now_ms => Ok(()),
+        Some(known_ms) => Err(OperatorRefusal::Conflict(format!(
+            "verifiers may keep a key set without {} for {} still, until {}: wait; {force}",
+            key.id,
+            span(known_ms.saturating_sub(found.now_ms)),
+            Timestamp(known_ms),
+        ))),
+        None => Err(OperatorRefusal::Conflict(format!(
+            "{} live instances do not serve {} yet; it takes {} from when they do: wait; {force}",
+            instances_without(key, &found.beats, found.now_ms),
+            key.id,
+            span(found.plan.known_ms()),
+        ))),
+    }
+}
+
+/// Whole seconds, the one begun included.
+pub(super) fn span(ms: i64) -> Span {
+    Span(Duration::from_secs(u64::try_from(ms).unwrap_or(0).div_ceil(1_000)))
 }
 
 /// How fast an operator wants a rotation.
@@ -142,4 +182,24 @@ pub enum RotationPace {
     Safe,
     /// Now: verifiers with an older copy of the set refuse new tokens until they fetch it again.
     AtOnce,
+}
+
+/// Whether a staged key may be replaced by another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replacement {
+    /// No.
+    Refuse,
+    /// Yes.
+    Allow,
+}
+
+/// What `key stage` did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyStaging {
+    /// The new key; `None` in a dry run.
+    pub key: Option<KeyId>,
+    /// The staged key it takes the place of.
+    pub replaced: Option<KeyId>,
+    /// From when every verifier knows it, by database time.
+    pub known_ms: i64,
 }

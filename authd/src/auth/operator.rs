@@ -90,6 +90,9 @@ pub enum OperatorRefusal {
         /// How many were expected.
         expected: u64,
     },
+    /// 409: not in this state.
+    #[error("{0}")]
+    Conflict(String),
     /// 400.
     #[error("{0}")]
     Invalid(String),

@@ -289,6 +289,7 @@ impl Control for Running {
              authctl session epoch-bump --accept-restore"
                 .to_owned()
         });
+        let encryption = self.auth().encryption().await.ok().and_then(|found| found.advice());
         let warnings = self
             .loaded()
             .warnings
@@ -327,7 +328,7 @@ impl Control for Running {
                 .chain(self.auth().alarms().into_iter().map(alarm))
                 .chain(self.auth().audit_troubles().into_iter().map(trouble))
                 .collect(),
-            problems: restored.into_iter().chain(warnings).collect(),
+            problems: restored.into_iter().chain(encryption).chain(warnings).collect(),
         }
     }
 

@@ -136,6 +136,17 @@ pub trait KeyStore: Send + Sync {
     /// Moves a retiring key to retired and forgets its private half; `false` when it is not retiring any more.
     async fn retire(&self, id: &KeyId, event: Event) -> Result<bool, StoreError>;
 
+    /// Retires the staged key `old`, which never signed, and stages `new` in its place; `false` when `old` is not
+    /// staged any more.
+    async fn replace_staged(&self, old: &KeyId, new: SigningKey, events: [Event; 2]) -> Result<bool, StoreError>;
+
+    /// Withdraws a published key and forgets its private half; `next`, which is staged, signs from then on. `false`,
+    /// and nothing happens, when either is not in that state any more, or the key signs and none is to follow it.
+    async fn revoke(&self, id: &KeyId, next: Option<&KeyId>, events: Vec<Event>) -> Result<bool, StoreError>;
+
+    /// How many live sessions may hold an access token that was issued in this time.
+    async fn sessions_with_tokens(&self, issued_ms: std::ops::Range<i64>) -> Result<u64, StoreError>;
+
     /// Says that this instance lives and what it serves; returns all heartbeats of the last three days.
     async fn beat(&self, presence: &Presence) -> Result<(Vec<Heartbeat>, i64), StoreError>;
 

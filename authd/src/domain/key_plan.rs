@@ -135,4 +135,6 @@ pub fn staged(keys: &[SigningKey]) -> Option<&SigningKey> {
 }
 
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod tests;

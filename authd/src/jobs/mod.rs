@@ -7,6 +7,7 @@
 //! | revocation | 500 ms | ended sessions of all instances; ends that still have to become durable |
 //! | keys | 500 ms | signing keys of all instances |
 //! | rotate | 5 s | heartbeat; steps of the key life cycle that are due |
+//! | rewrap | 5 s | what is still encrypted under a key-encryption key that is being replaced |
 //! | seal | 250 ms | sequence numbers and hashes of committed events |
 //! | checkpoint | 5 s | a signature over the chain, a minute after the last one if it has moved |
 //! | purge | 1 h | events that have outlived their retention |
@@ -70,6 +71,13 @@ pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks) {
         job("rotate", 5_000, auth, move |auth| {
             let instance = instance.clone();
             async move { auth.beat(&instance).await }
+        }),
+        job("rewrap", 5_000, auth, |auth| async move {
+            let moved = auth.rewrap().await?;
+            if let Some(advice) = auth.encryption().await?.advice().filter(|_| moved > 0) {
+                info!(moved, "{advice}");
+            }
+            Ok(())
         }),
         job("seal", 250, auth, |auth| async move {
             for _ in 0..MAX_BATCHES {

@@ -111,11 +111,59 @@ impl KeyStore for Keys {
     async fn retire(&self, id: &KeyId, event: Event) -> Result<bool, StoreError> {
         let id = id.clone();
         on_tx!(self.db, |tx| {
-            let clock = tx.clock();
-            let nothing: &[u8] = &[];
-            let moved = on_db!(tx, execute ["UPDATE signing_key SET state = 'retired', ended_ms = " NOW ", wrapped = $3
-                WHERE id = $2 AND state = 'retiring'"](clock, id.as_str(), nothing))?;
+            let moved = end(tx, &id, KeyState::Retiring, KeyState::Retired).await?;
             with_event(tx, moved, &event).await
+        })
+    }
+
+    async fn replace_staged(&self, old: &KeyId, new: SigningKey, events: [Event; 2]) -> Result<bool, StoreError> {
+        let old = old.clone();
+        on_tx!(self.db, |tx| {
+            if end(tx, &old, KeyState::Staged, KeyState::Retired).await? == 0 || add(tx, &new).await? == 0 {
+                tx.undo();
+                return Ok(false);
+            }
+            for event in &events {
+                event::write(tx, event).await?;
+            }
+            Ok(true)
+        })
+    }
+
+    async fn revoke(&self, id: &KeyId, next: Option<&KeyId>, events: Vec<Event>) -> Result<bool, StoreError> {
+        let (id, next) = (id.clone(), next.cloned());
+        on_tx!(self.db, |tx| {
+            let state: Option<(String,)> = on_db!(tx, optional ["SELECT signing_key.state FROM signing_key
+                WHERE signing_key.id = $1" LOCK](id.as_str()))?;
+            let published = state.and_then(|(state,)| KeyState::parse(&state)).filter(|state| state.is_published());
+            let Some(state) = published.filter(|state| (*state == KeyState::Active) == next.is_some()) else {
+                return Ok(false);
+            };
+            let mut moved = end(tx, &id, state, KeyState::Revoked).await?;
+            if let Some(next) = &next {
+                let clock = tx.clock();
+                moved = moved.min(on_db!(tx, execute ["UPDATE signing_key SET state = 'active', activated_ms = " NOW "
+                    WHERE id = $2 AND state = 'staged'"](clock, next.as_str()))?);
+            }
+            if moved == 0 {
+                tx.undo();
+                return Ok(false);
+            }
+            for event in &events {
+                event::write(tx, event).await?;
+            }
+            Ok(true)
+        })
+    }
+
+    async fn sessions_with_tokens(&self, issued_ms: std::ops::Range<i64>) -> Result<u64, StoreError> {
+        on_read!(self.db, |tx| {
+            let clock = tx.clock();
+            let (sessions,): (i64,) = on_db!(tx, one ["SELECT count(*) FROM session WHERE " LIVE "
+                AND session.created_ms < $3 AND COALESCE(session.rotated_ms, session.created_ms) >= $2"](
+                clock, issued_ms.start, issued_ms.end,
+            ))?;
+            Ok(u64::try_from(sessions).unwrap_or(0))
         })
     }
 
@@ -140,6 +188,13 @@ impl KeyStore for Keys {
             Ok(())
         })
     }
+}
+
+/// Ends a key and forgets its private half.
+async fn end(tx: &mut Tx<'_>, id: &KeyId, from: KeyState, to: KeyState) -> Stored<u64> {
+    let (clock, nothing): (i64, &[u8]) = (tx.clock(), &[]);
+    on_db!(tx, execute ["UPDATE signing_key SET state = $4, ended_ms = " NOW ", wrapped = $3
+        WHERE id = $2 AND state = $5"](clock, id.as_str(), nothing, to.as_str(), from.as_str()))
 }
 
 /// A unique index allows one staged key.

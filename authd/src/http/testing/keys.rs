@@ -29,6 +29,15 @@ impl KeyStore for Down {
     async fn retire(&self, _: &KeyId, _: Event) -> Result<bool, StoreError> {
         down()
     }
+    async fn replace_staged(&self, _: &KeyId, _: SigningKey, _: [Event; 2]) -> Result<bool, StoreError> {
+        down()
+    }
+    async fn revoke(&self, _: &KeyId, _: Option<&KeyId>, _: Vec<Event>) -> Result<bool, StoreError> {
+        down()
+    }
+    async fn sessions_with_tokens(&self, _: std::ops::Range<i64>) -> Result<u64, StoreError> {
+        down()
+    }
     async fn beat(&self, _: &Presence) -> Result<(Vec<Heartbeat>, i64), StoreError> {
         down()
     }
