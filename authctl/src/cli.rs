@@ -115,6 +115,14 @@ pub(crate) fn parse_percent(text: &str) -> Result<u32, String> {
 pub enum Command {
     /// Show how the daemon is; exit with 3 when it is not ready
     Status,
+    /// Watch the daemon: logins, refusals, hashing, who is limited, notable events; q quits
+    Top {
+        /// Show one frame as text; what is done where there is no terminal
+        #[arg(long)]
+        once: bool,
+    },
+    /// Look for what is wrong with the daemon, this machine and the way clients come; exit with 14 for what is bad
+    Doctor,
     /// Explain what happened to a session, an account, a request or an address, and which rule decided
     Why {
         /// Session, account (id, e-mail or user name), request id, IP address or network
@@ -215,6 +223,8 @@ impl Command {
             | Self::Schema { .. }
             | Self::Man { .. }
             | Self::Why { .. }
+            | Self::Doctor
+            | Self::Top { .. }
             | Self::Version => Uses::Nothing,
         }
     }

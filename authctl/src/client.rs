@@ -81,6 +81,21 @@ impl Client {
         timeout(self.timeout.0, whole).await.map_err(|_| Error::Timeout(self.timeout))?
     }
 
+    /// The metrics in Prometheus's text.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn metrics(&self) -> Result<String, Error> {
+        let whole = async {
+            let stream = self.sockets.connect(Access::Read).await?;
+            let request = Request::get("/metrics").header(header::HOST, "authd").body(Full::default());
+            let request = request.map_err(|error| Error::Answer(error.to_string()))?;
+            read_body(self.answered(stream, request).await?.answer.into_body()).await
+        };
+        let page = timeout(self.timeout.0, whole).await.map_err(|_| Error::Timeout(self.timeout))??;
+        String::from_utf8(page).map_err(|error| Error::Answer(error.to_string()))
+    }
+
     /// Opens a stream; only its beginning has to come in time.
     ///
     /// # Errors
@@ -115,6 +130,11 @@ impl Client {
             .header(header::USER_AGENT, concat!("authctl/", env!("CARGO_PKG_VERSION")))
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| Error::usage(error.to_string(), "name a call like session/list"))?;
+        self.answered(stream, request).await
+    }
+
+    /// Sends a request; an answer that is none becomes the refusal it is.
+    async fn answered(&self, stream: UnixStream, request: Request<Full<Bytes>>) -> Result<Exchange, Error> {
         let exchange = send(stream, request).await?;
         if exchange.answer.status().is_success() {
             return Ok(exchange);

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod breaker;
 pub mod completion;
 pub mod config;
+mod doctor;
 mod events;
 pub mod key;
 pub mod limit;
@@ -16,6 +17,7 @@ pub mod schema;
 pub mod session;
 pub mod status;
 mod tail;
+pub mod top;
 pub mod user;
 pub mod version;
 mod why;
@@ -47,6 +49,8 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Erro
         Command::Schema { kind } => schema::run(context, kind.as_deref()),
         Command::Man { directory } => man::run(context, directory.as_deref()),
         Command::Why { subject } => why::run(context, subject).await,
+        Command::Doctor => doctor::run(context).await,
+        Command::Top { once } => top::run(context, once).await,
         Command::Version => version::run(context),
     }
 }

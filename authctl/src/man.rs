@@ -3,6 +3,7 @@
 use crate::{cli::Cli, error::Exit};
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
+use shared::roff;
 use std::{fmt::Write as _, io};
 
 const TAIL: &str = include_str!("man/authctl.1.roff");
@@ -48,7 +49,7 @@ fn main_page(root: &Command) -> io::Result<String> {
     for exit in EXITS {
         let _ = write!(page, ".TP\n.B {}\n{}\n", exit.code(), meaning(exit));
     }
-    Ok(page + TAIL)
+    Ok(roff::tidy(&(page + TAIL)))
 }
 
 fn noun_page(noun: &Command) -> io::Result<String> {
@@ -72,10 +73,11 @@ fn noun_page(noun: &Command) -> io::Result<String> {
     let more = match name.as_str() {
         "audit" => ".BR authd.toml (5),\n",
         "limit" => ".BR authd.toml (5),\n",
+        "audit" => ".BR authd\\-events (7),\n",
         "mode" | "breaker" => ".BR authd\\-failures (7),\n",
         _ => "",
     };
-    Ok(page + ".SH \"SEE ALSO\"\n.BR authctl (1),\n" + more + ".BR authd (8)\n")
+    Ok(roff::tidy(&(page + ".SH \"SEE ALSO\"\n.BR authctl (1),\n" + more + ".BR authd (8)\n")))
 }
 
 enum Heading {
@@ -119,10 +121,9 @@ fn about(command: &Command) -> String {
 /// What the generator writes before every part, once.
 const HEAD: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 
-/// The title, which the generator writes without an empty date, and text that breaks no names.
+/// The title, and text that breaks no names.
 fn head(name: &str) -> String {
-    let (title, version) = (name.to_uppercase(), env!("CARGO_PKG_VERSION"));
-    format!("{HEAD}.TH {title} 1 \"\" \"authd {version}\" \"authd\"\n.nh\n.nr HY 0\n.ad l\n")
+    HEAD.to_owned() + &roff::title(name, 1, env!("CARGO_PKG_VERSION"), "authd")
 }
 
 fn part(render: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> io::Result<String> {
@@ -161,7 +162,7 @@ fn meaning(exit: Exit) -> &'static str {
         Exit::Conflict => "Conflict: the target is ambiguous, a set is not of the expected size, or it exists already.",
         Exit::Partly => "Some of several targets failed; the others are done.",
         Exit::Declined => "The question was answered with no, or there was no terminal to ask on.",
-        Exit::CheckFailed => "A check found problems\n.RB ( \"audit verify\" ).",
+        Exit::CheckFailed => "A check found problems\n.RB ( doctor \", \" \"audit verify\" ).",
         Exit::Unreachable => "The daemon cannot be reached.",
         Exit::Internal => "Internal error of the daemon; its log has the details under the request id.",
         Exit::Temporary => "Temporary: storage is away, the daemon is busy, or it did not answer in time. Try again.",

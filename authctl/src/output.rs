@@ -147,6 +147,17 @@ impl Output {
         }
     }
 
+    /// Writes a line for people below a table; other forms have it in their data.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn advise(&mut self, line: &str) -> Result<(), Error> {
+        match self.format {
+            Format::Table if !self.quiet => self.raw(&(line.to_owned() + "\n")),
+            Format::Table | Format::Wide | Format::Json | Format::Jsonl | Format::Ids => Ok(()),
+        }
+    }
+
     /// Writes text as it is.
     ///
     /// # Errors
@@ -261,6 +272,12 @@ impl Output {
             drop(json::error(error).and_then(|text| self.raw(&text)));
         }
         error.exit().code()
+    }
+
+    /// Columns of a table: those of the terminal, or as many as it wants with `-o wide`.
+    #[must_use]
+    pub fn columns_of_table(&self) -> usize {
+        self.room()
     }
 
     /// Columns for running text: those of the terminal, 100 at most, which is as long as lines are read well; with

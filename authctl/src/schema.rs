@@ -9,6 +9,7 @@ use shared::{
     admin::{
         CALLS, Page, Shape,
         audit::Event,
+        doctor::Check,
         limit::{Limit, Limited},
         user,
     },
@@ -31,10 +32,12 @@ type Other = (&'static str, fn() -> Data);
 const OTHERS: &[Other] = &[
     ("audit.verify", || Data::One(schema::of::<Report>())),
     ("config.diff", || Data::List(schema::of::<Difference>())),
+    ("doctor", || Data::List(schema::of::<Check>())),
     ("events", || Data::List(schema::of::<Event>())),
     ("limit.show", || Data::One(limit_shown())),
     ("man", || Data::One(object(&[("pages", json!({"type": "array", "items": {"type": "string"}}))]))),
     ("schema", || Data::List(schema::of::<crate::cmd::schema::Kind>())),
+    ("top", || Data::One(schema::of::<crate::cmd::top::View>())),
     ("user.delete", changed_users),
     ("user.disable", changed_users),
     ("user.enable", changed_users),

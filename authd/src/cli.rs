@@ -2,7 +2,7 @@
 
 mod man;
 
-pub use man::{failures_page, man_page};
+pub use man::{events_page, failures_page, http_page, man_page, security_page};
 
 use crate::{
     config::{self, Account, Args, Config, Loaded, Problems},

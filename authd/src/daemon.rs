@@ -2,6 +2,7 @@
 
 mod anchor;
 mod control;
+mod doctor;
 mod keyring;
 mod limits;
 mod metrics;

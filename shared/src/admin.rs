@@ -62,6 +62,7 @@ pub mod breaker;
 pub mod chain;
 pub mod config;
 pub mod daemon;
+pub mod doctor;
 pub mod key;
 pub mod limit;
 pub mod mode;
@@ -109,6 +110,7 @@ impl CallInfo {
 pub const CALLS: &[CallInfo] = &[
     CallInfo::of::<daemon::Status>(),
     CallInfo::of::<daemon::Reload>(),
+    CallInfo::of::<doctor::Checkup>(),
     CallInfo::of::<session::List>(),
     CallInfo::of::<session::Show>(),
     CallInfo::of::<session::Revoke>(),

@@ -11,5 +11,6 @@ pub mod mode;
 pub mod notable;
 pub mod print;
 pub mod rate;
+pub mod roff;
 pub mod schema;
 pub mod time;

@@ -16,6 +16,9 @@ fn pages() -> BTreeMap<String, String> {
         ("authd.8".to_owned(), authd::cli::man_page().expect("authd(8) is written to memory")),
         ("authd.toml.5".to_owned(), authd::config::man_page()),
         ("authd-failures.7".to_owned(), authd::cli::failures_page()),
+        ("authd-http.7".to_owned(), authd::cli::http_page()),
+        ("authd-security.7".to_owned(), authd::cli::security_page()),
+        ("authd-events.7".to_owned(), authd::cli::events_page()),
     ]);
     pages.extend(authctl::man_pages().expect("pages of authctl are written to memory"));
     pages
@@ -118,7 +121,7 @@ fn the_manuals_example_of_a_configuration_can_be_used() {
 }
 
 #[test]
-fn the_manual_has_no_date_and_only_macros_that_every_man_knows() {
+fn the_manual_has_the_date_of_its_version_and_only_macros_that_every_man_knows() {
     const KNOWN: [&str; 22] = [
         "TH", "SH", "SS", "PP", "TP", "IP", "B", "I", "BR", "RB", "BI", "IB", "IR", "RI", "EX", "EE", "RS", "RE", "br",
         "nh", "nr", "ad",
@@ -128,8 +131,23 @@ fn the_manual_has_no_date_and_only_macros_that_every_man_knows() {
             let name: String = line.chars().skip(1).take_while(char::is_ascii_alphanumeric).collect();
             let is_quote_definition = ["ie", "el"].contains(&name.as_str());
             assert!(KNOWN.contains(&name.as_str()) || is_quote_definition, "{page}: {line}");
-            assert!(name != "TH" || line.contains(" \"\" \"authd "), "{page}: {line}");
+            let dated = format!(" \"{}\" \"authd ", shared::roff::MANUAL_DATE);
+            assert!(name != "TH" || line.contains(&dated), "{page}: {line}");
         }
         assert!(text.is_ascii(), "{page} would look different in another locale");
+    }
+}
+
+#[test]
+fn nothing_of_the_manual_displeases_mandoc() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    for (name, text) in pages() {
+        let file = dir.path().join(&name);
+        std::fs::write(&file, text).expect("a temporary directory");
+        let lint = std::process::Command::new("mandoc").args(["-T", "lint"]).arg(&file).output();
+        let said = String::from_utf8_lossy(&lint.expect("mandoc is installed: tests/run does it").stdout).into_owned();
+        // A line of an example is as long as what it shows; a reference to a page of another package is none of ours.
+        let complaints = said.lines().filter(|line| !line.contains("referenced manual not found"));
+        assert_eq!(complaints.collect::<Vec<_>>(), Vec::<&str>::new(), "{name}");
     }
 }

@@ -5,6 +5,7 @@ use shared::admin::{
     Page,
     config::{Checked, Setting},
     daemon::{Reloaded, StatusReport},
+    doctor::Examined,
 };
 
 /// Status, configuration and reload.
@@ -12,6 +13,9 @@ use shared::admin::{
 pub trait Control: Send + Sync {
     /// How the daemon is; answers from memory where storage does not.
     async fn status(&self) -> StatusReport;
+
+    /// What the daemon finds when it examines itself.
+    async fn checkup(&self) -> Examined;
 
     /// The metrics in Prometheus's text format.
     async fn metrics(&self) -> String;

@@ -9,6 +9,7 @@ use shared::admin::{
     Empty, Page,
     config::{Checked, Setting},
     daemon::{ReloadRequest, Reloaded, StatusReport},
+    doctor::Examined,
 };
 use std::sync::Arc;
 
@@ -25,6 +26,11 @@ pub(super) async fn reload(admin: Arc<Admin>, by: Caller, request: ReloadRequest
         return Ok(Reloaded { applied: live, restart, problems });
     }
     Ok(admin.control.reload(&operator).await?)
+}
+
+/// `doctor`
+pub(super) async fn checkup(admin: Arc<Admin>, _: Caller, _: Empty) -> Result<Examined, Denied> {
+    Ok(admin.control.checkup().await)
 }
 
 /// `config/show`

@@ -119,6 +119,7 @@ fn router(admin: Arc<Admin>) -> Router {
     Calls::new()
         .add::<daemon_calls::Status, _, _>(daemon::status)
         .add::<daemon_calls::Reload, _, _>(daemon::reload)
+        .add::<shared::admin::doctor::Checkup, _, _>(daemon::checkup)
         .add::<config_calls::Show, _, _>(daemon::show_config)
         .add::<config_calls::Check, _, _>(daemon::check_config)
         .add::<config_calls::Schema, _, _>(daemon::config_schema)

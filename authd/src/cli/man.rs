@@ -2,11 +2,18 @@
 
 use super::Cli;
 use clap::CommandFactory as _;
+use shared::roff::{tidy, title};
 use std::{fmt::Write as _, io};
 
+mod events;
 mod failures;
+mod http;
+mod security;
 
+pub use events::events_page;
 pub use failures::failures_page;
+pub use http::http_page;
+pub use security::security_page;
 
 const TAIL: &str = include_str!("man/authd.8.roff");
 
@@ -23,10 +30,7 @@ const HEAD: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 pub fn man_page() -> io::Result<String> {
     let command = Cli::command().disable_help_subcommand(true).override_usage("authd [OPTIONS] [COMMAND]");
     let man = clap_mangen::Man::new(command.clone());
-    let version = env!("CARGO_PKG_VERSION");
-    // The generator's title loses an empty date.
-    let mut page =
-        format!("{HEAD}.TH AUTHD 8 \"\" \"authd {version}\" \"System Administration\"\n.nh\n.nr HY 0\n.ad l\n");
+    let mut page = HEAD.to_owned() + &title("authd", 8, env!("CARGO_PKG_VERSION"), "System Administration");
     page += &part(|to| man.render_name_section(to))?;
     page += &part(|to| man.render_synopsis_section(to))?;
     page += &part(|to| man.render_description_section(to))?;
@@ -39,7 +43,7 @@ pub fn man_page() -> io::Result<String> {
         let _ = write!(page, ".TP\n.B {name}\n{about}.\n");
     }
     let (before, after) = TAIL.split_once(LIMITS).unwrap_or((TAIL, ""));
-    Ok(page + before + &events_section() + &crate::metrics::man_section() + LIMITS + after)
+    Ok(tidy(&(page + before + &events_section() + &crate::metrics::man_section() + LIMITS + after)))
 }
 
 /// What there is to hear of, with the ids of the journal.

@@ -5,6 +5,7 @@ use super::{
     describe::{default_line, form, joined},
     keys, later, section_docs,
 };
+use shared::roff::{tidy, title};
 use std::fmt::Write as _;
 
 const HEAD: &str = include_str!("man/head.5.roff");
@@ -13,8 +14,7 @@ const TAIL: &str = include_str!("man/tail.5.roff");
 /// authd.toml(5) in roff.
 #[must_use]
 pub fn man_page() -> String {
-    let version = env!("CARGO_PKG_VERSION");
-    let mut page = format!(".TH AUTHD.TOML 5 \"\" \"authd {version}\" \"File Formats\"\n.nh\n.nr HY 0\n.ad l\n{HEAD}");
+    let mut page = title("authd.toml", 5, env!("CARGO_PKG_VERSION"), "File Formats") + HEAD;
     for (section, docs) in section_docs() {
         let present = keys().filter(|key| key.section == *section && key.effect != Effect::Later);
         let entries: String = present.map(|key| entry(key, &default_line(key))).collect();
@@ -27,7 +27,7 @@ pub fn man_page() -> String {
         let (name, text) = (roff(&key.toml_name()), roff(&key.text()));
         let _ = write!(page, ".TP\n.B {name}\n{text}\n(This version has no {}.)\n", roff(later::lacking(key)));
     }
-    page + TAIL
+    tidy(&(page + TAIL))
 }
 
 const RESERVED: &str = ".SH \"RESERVED KEYS\"

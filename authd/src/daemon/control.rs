@@ -23,6 +23,7 @@ use shared::{
         Page,
         config::{Change, Checked, Problem, Setting},
         daemon::{Database, Degraded, Hashing, Keys, Redis, Reloaded, Sessions, StatusReport},
+        doctor::Examined,
     },
     time::Timestamp,
 };
@@ -122,7 +123,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    fn loaded(&self) -> MutexGuard<'_, Loaded> {
+    pub(super) fn loaded(&self) -> MutexGuard<'_, Loaded> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -330,6 +331,11 @@ impl Control for Running {
                 .collect(),
             problems: restored.into_iter().chain(encryption).chain(warnings).collect(),
         }
+    }
+
+    async fn checkup(&self) -> Examined {
+        let degraded = self.status().await.degraded.into_iter().map(|one| format!("{}: {}", one.part, one.effect));
+        self.examine(degraded.collect()).await
     }
 
     async fn metrics(&self) -> String {

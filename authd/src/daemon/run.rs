@@ -36,7 +36,7 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 const BACKLOG: u32 = 4_096;
 /// Files the daemon may have open besides the connections of the public API and to its database: 64 connections on each
 /// admin socket, what `SQLite` and the spool keep open, the way to Redis, files that are read now and then.
-const OWN_FILES: u32 = 240;
+pub(super) const OWN_FILES: u32 = 240;
 /// How often the anchor and the line for `systemctl status` follow.
 const FOLLOW_PERIOD: Duration = Duration::from_secs(5);
 

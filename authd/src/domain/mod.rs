@@ -9,6 +9,7 @@ pub mod chain;
 pub mod circuit;
 pub mod clock;
 pub mod device;
+pub mod doctor;
 pub mod failure;
 pub mod hard;
 pub mod hash_cost;

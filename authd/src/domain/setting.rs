@@ -74,4 +74,7 @@ pub trait Readiness: Send + Sync {
 
     /// `sqlite` or `postgres`.
     fn kind(&self) -> &'static str;
+
+    /// What decides there whether an acknowledged change outlasts a crash: names and values in the database's words.
+    async fn settings(&self) -> Result<Vec<(String, String)>, StoreError>;
 }

@@ -1,8 +1,11 @@
 //! Why something is as it is: facts about a session, an account, a request or an address, turned into an ordered story
 //! with the rule that decided and what to do next.
 
+mod rules;
 mod sentence;
 mod verdict;
+
+pub use rules::RULES;
 
 use crate::domain::{
     account::Account, address_rule::AddressRule, audit::StoredEvent, hard::Lane, refusals::Limited, session::Session,

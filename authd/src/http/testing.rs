@@ -360,6 +360,9 @@ impl Readiness for Down {
     fn kind(&self) -> &'static str {
         "none"
     }
+    async fn settings(&self) -> Result<Vec<(String, String)>, StoreError> {
+        down()
+    }
 }
 
 #[async_trait]

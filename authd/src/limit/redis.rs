@@ -100,6 +100,11 @@ impl RedisLimiter {
         self.0.link.check().await;
     }
 
+    /// What Redis does when its memory is full (`maxmemory-policy`); `None` where it does not tell.
+    pub async fn eviction(&self) -> Option<String> {
+        self.0.link.eviction().await
+    }
+
     /// Looks after the connection until its task is ended.
     pub async fn watch(&self) {
         self.0.link.watch().await;

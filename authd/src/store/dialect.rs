@@ -15,6 +15,7 @@ use sqlx::{Database, Postgres, QueryBuilder, Sqlite};
 /// - `LOCK`: holds the selected rows until the transaction ends. SQLite has one writer and needs none.
 /// - `SKIP_LOCKED`: the same, leaving out rows that somebody else holds.
 /// - `LEAST`, `GREATEST`: of two numbers.
+/// - `DURABILITY`: names and values of the settings that decide what outlasts a crash, a whole statement.
 /// - `IDS`: the ids in the JSON array `$2`.
 /// - `EPOCH`: the global epoch in force (R13).
 /// - `LIVE`: whether a row of `session` can be used (needs `NOW`).
@@ -54,6 +55,15 @@ macro_rules! word {
     };
     (postgres GREATEST) => {
         "greatest"
+    };
+    (sqlite DURABILITY) => {
+        "SELECT 'journal_mode' AS name, CAST(journal_mode AS TEXT) AS value FROM pragma_journal_mode
+        UNION ALL SELECT 'synchronous', CAST(synchronous AS TEXT) FROM pragma_synchronous
+        UNION ALL SELECT 'foreign_keys', CAST(foreign_keys AS TEXT) FROM pragma_foreign_keys"
+    };
+    (postgres DURABILITY) => {
+        "SELECT name, setting AS value FROM pg_settings WHERE name IN
+        ('fsync', 'full_page_writes', 'synchronous_commit', 'default_transaction_read_only') ORDER BY name"
     };
     (sqlite IDS) => {
         "(SELECT value FROM json_each($2))"

@@ -25,6 +25,14 @@ impl Readiness for Probe {
         })
     }
 
+    async fn settings(&self) -> Result<Vec<(String, String)>, StoreError> {
+        on_tx!(self.db, |tx| {
+            // On the connection that writes: SQLite's settings are of one connection each.
+            let rows: Vec<(String, String)> = on_db!(tx, all[DURABILITY]())?;
+            Ok(rows)
+        })
+    }
+
     fn outages(&self) -> Outages {
         self.db.context.outages.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -2,6 +2,7 @@
 
 use super::escape as escaped;
 use crate::domain::failure::{Behaviour, Condition, Flow, cell};
+use shared::roff::{tidy, title};
 use std::fmt::Write as _;
 
 const HEAD: &str = include_str!("authd-failures.head.roff");
@@ -11,8 +12,7 @@ const BEHAVIOURS: [Behaviour; 4] = [Behaviour::Closed, Behaviour::Degraded, Beha
 /// authd-failures(7) in roff.
 #[must_use]
 pub fn failures_page() -> String {
-    let version = env!("CARGO_PKG_VERSION");
-    let mut page = format!(".TH AUTHD\\-FAILURES 7 \"\" \"authd {version}\" \"authd\"\n.nh\n.nr HY 0\n.ad l\n{HEAD}");
+    let mut page = title("authd\\-failures", 7, env!("CARGO_PKG_VERSION"), "authd") + HEAD;
     page += ".SH \"WHAT A FLOW CAN DO\"\n";
     for behaviour in BEHAVIOURS {
         let _ = write!(page, ".TP\n.B {}\n{}\n", behaviour.name(), prose(behaviour.meaning()));
@@ -25,7 +25,7 @@ pub fn failures_page() -> String {
     for condition in Condition::ALL {
         page += &section(condition);
     }
-    page + TAIL
+    tidy(&(page + TAIL))
 }
 
 /// Text for roff; what stands in backticks is bold.

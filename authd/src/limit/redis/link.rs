@@ -149,6 +149,15 @@ impl Link {
         }
     }
 
+    /// `maxmemory-policy`; `None` while Redis is away, or where it keeps that to itself.
+    pub(super) async fn eviction(&self) -> Option<String> {
+        let mut conn = self.lock().up.as_ref().map(|up| up.conn.clone())?;
+        let mut ask = redis::cmd("INFO");
+        ask.arg("memory");
+        let told = tokio::time::timeout(self.timeout, ask.query_async::<String>(&mut conn)).await.ok()?.ok()?;
+        told.lines().find_map(|line| line.strip_prefix("maxmemory_policy:")).map(|policy| policy.trim().to_owned())
+    }
+
     /// Has the key forgotten when Redis is back.
     pub(super) fn owe(&self, key: String, life_ms: i64) {
         let mut state = self.lock();
