@@ -1,7 +1,7 @@
 //! Completion in a shell: the script that asks this program, and the answers, with ids from the daemon.
 //!
-//! Which argument names what follows from its noun and its name, so that a new command completes without a line here. An
-//! answer takes 100 ms at most; a daemon that is away or refuses has nothing to say, and nothing is said about it.
+//! Which argument names what follows from its noun and its name, so that a new command completes without a line here.
+//! An answer takes 100 ms at most; a daemon that is away or refuses has nothing to say, and nothing is said about it.
 
 use crate::{
     cli::Cli,

@@ -1,7 +1,7 @@
 //! Every way a command can fail, and the one mapping to exit codes.
 
 use crate::output::text::clean;
-use shared::{error::ErrorCode, time::Span};
+use shared::{admin::CallInfo, error::ErrorCode, time::Span};
 use std::{io, path::PathBuf};
 
 /// Exit codes of the program; their numbers are a contract with scripts.
@@ -291,6 +291,25 @@ impl Error {
         .to_owned()
     }
 
+    /// What to do next, for somebody who used this noun (`session`): a hint about lists then names the list.
+    #[must_use]
+    pub fn hint_about(&self, noun: Option<&str>) -> String {
+        let (Self::Refused(refusal), Some(noun)) = (self, noun) else { return self.hint() };
+        let has_list = CallInfo::find(&format!("/v1/{noun}/list")).is_some();
+        match (refusal.exit(), noun) {
+            (Exit::NotFound, "api") => "`authctl api --help` lists the calls".to_owned(),
+            (Exit::NotFound, "schema") => "`authctl schema` lists the kinds".to_owned(),
+            (Exit::NotFound, "why") => {
+                "`authctl user list` and `authctl session list --all` show what exists; `authctl audit list` what happened"
+                    .to_owned()
+            }
+            (Exit::NotFound, noun) if has_list => {
+                format!("`authctl {noun} list` shows what exists; an id may be cut short, not misspelt")
+            }
+            _ => self.hint(),
+        }
+    }
+
     /// What to quote when asking about it.
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {
@@ -388,6 +407,14 @@ mod tests {
             assert_ne!(error.exit(), Exit::Unexpected, "{}", code.as_str());
             assert!(!error.hint().is_empty());
         }
+    }
+
+    #[test]
+    fn what_is_not_found_is_looked_for_in_the_list_of_its_noun() {
+        let missing = refused(404, "NOT_FOUND");
+        assert!(missing.hint_about(Some("session")).contains("`authctl session list`"));
+        assert_eq!(missing.hint_about(None), missing.hint());
+        assert_eq!(refused(503, "OVERLOADED").hint_about(Some("session")), refused(503, "OVERLOADED").hint());
     }
 
     #[test]

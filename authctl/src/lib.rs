@@ -53,7 +53,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         .and_then(|mut context| runtime.block_on(run_until_interrupted(&mut context, cli.command)));
     let code = match result {
         Ok(()) => 0,
-        Err(error) => output.report(&error),
+        Err(error) => output.report_about(&error, noun(&args).as_deref()),
     };
     runtime.shutdown_background();
     code
@@ -64,6 +64,11 @@ async fn run_until_interrupted(context: &mut Context<'_>, command: cli::Command)
         result = cmd::run(context, command) => result,
         _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
     }
+}
+
+/// The noun of the command line, for hints.
+fn noun(args: &[OsString]) -> Option<String> {
+    command().try_get_matches_from(args).ok()?.subcommand_name().map(str::to_owned)
 }
 
 fn report_usage(refusal: &clap::Error, args: &[OsString]) -> u8 {

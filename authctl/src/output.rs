@@ -262,14 +262,21 @@ impl Output {
     /// output too, unless a document is there already. Returns the exit code.
     #[must_use]
     pub fn report(&mut self, error: &Error) -> u8 {
+        self.report_about(error, None)
+    }
+
+    /// As [`Self::report`], for somebody who used this noun.
+    #[must_use]
+    pub fn report_about(&mut self, error: &Error, noun: Option<&str>) -> u8 {
+        let hint = error.hint_about(noun);
         if error.is_closed_pipe() {
             return 0;
         }
         // One line: logs and scripts keep the two together.
-        self.say(&format!("error: {}; hint: {}", error.line(), error.hint()));
+        self.say(&format!("error: {}; hint: {hint}", error.line()));
         if self.format == Format::Json && !self.has_document {
             // The exit code and standard error have said it already.
-            drop(json::error(error).and_then(|text| self.raw(&text)));
+            drop(json::error(error, &hint).and_then(|text| self.raw(&text)));
         }
         error.exit().code()
     }

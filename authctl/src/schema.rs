@@ -1,7 +1,7 @@
 //! The JSON schemas of what `-o json` prints: one a kind, made from the types of the admin API.
 //!
-//! The answer of a call `/v1/noun/verb` is printed as the kind `noun.verb`, so a new call has a kind without a line here;
-//! [`OTHERS`] has the kinds that are not just a call's answer.
+//! The answer of a call `/v1/noun/verb` is printed as the kind `noun.verb`, so a new call has a kind without a line
+//! here; [`OTHERS`] has the kinds that are not just a call's answer.
 
 use crate::cmd::config::Difference;
 use serde_json::{Map, Value, json};

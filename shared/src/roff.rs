@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-/// The date in the pages: that of the version, moved when one is released, so that a page is the same wherever it is made.
+/// The date in the pages: that of the version, moved when one is released, so that a page is the same wherever it is
+/// made.
 pub const MANUAL_DATE: &str = "2026-11-21";
 
 /// Longest line of text, in bytes: what mandoc asks for.

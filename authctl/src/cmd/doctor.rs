@@ -22,7 +22,7 @@ impl Row for Check {
         Column { name: "CHECK", room: Room::Keep, cell: |check, _| clean(&check.check) },
         Column { name: "RESULT", room: Room::Keep, cell: |check, _| name(check.result) },
         Column { name: "FINDING", room: Room::Cut, cell: |check, _| clean(&check.finding) },
-        Column { name: "FIX", room: Room::Optional, cell: |check, _| text(check.fix.as_deref()) },
+        Column { name: "FIX", room: Room::Wide, cell: |check, _| text(check.fix.as_deref()) },
     ];
 
     fn id(&self) -> String {

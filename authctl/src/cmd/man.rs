@@ -2,7 +2,7 @@
 
 use crate::{context::Context, error::Error, output::Done};
 use serde_json::json;
-use std::path::Path;
+use std::{io, path::Path};
 
 /// Prints authctl(1), or writes every page of this program into a directory.
 ///
@@ -14,11 +14,12 @@ pub(super) fn run(context: &mut Context<'_>, directory: Option<&Path>) -> Result
         let main = pages.into_iter().find(|(name, _)| name == "authctl.1").map(|(_, text)| text);
         return context.output.raw(&main.unwrap_or_default());
     };
-    std::fs::create_dir_all(directory)?;
+    let failed = |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    std::fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
     let mut written = Vec::new();
     for (name, text) in pages {
         let file = directory.join(name);
-        std::fs::write(&file, text)?;
+        std::fs::write(&file, text).map_err(|error| failed(&file, error))?;
         written.push(file.display().to_string());
     }
     context.output.done(&Done {

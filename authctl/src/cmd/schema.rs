@@ -42,7 +42,7 @@ pub fn run(context: &mut Context<'_>, kind: Option<&str>) -> Result<(), Error> {
         return context.output.list("schema", &Page::whole(schema::kinds().into_iter().map(one).collect()));
     };
     let Some(found) = schema::of(kind) else {
-        let detail = format!("no output is of the kind `{kind}`; `authctl schema` lists all kinds");
+        let detail = format!("no output is of the kind `{kind}`");
         return Err(Error::Refused(Box::new(Refusal {
             status: 404,
             code: "NOT_FOUND".to_owned(),

@@ -82,7 +82,8 @@ mod tests {
         }))
         .unwrap();
         let expected = "the session ended [R3]\n\n  2026-11-20T08:00:00Z  opened, device \\u{1b}[2J\n  \
-             now                   the mode is lockdown [mode]\n\nnext: authctl audit list --target ses_1\n      every event\n";
+             now                   the mode is lockdown [mode]\n\n\
+             next: authctl audit list --target ses_1\n      every event\n";
         assert_eq!(told(&explained, &Look::default(), 80), expected);
         assert!(told(&explained, &Look::default(), 50).lines().all(|line| line.len() <= 50));
     }

@@ -34,13 +34,13 @@ pub fn envelope<T: Serialize + ?Sized>(
 ///
 /// # Errors
 /// [`Error::Answer`] when it cannot be written as JSON.
-pub fn error(error: &Error) -> Result<String, Error> {
+pub fn error(error: &Error, hint: &str) -> Result<String, Error> {
     printed(&json!({
         "schema": "authctl.error/1",
         "error": {
             "code": error.code(),
             "message": error.to_string(),
-            "hint": error.hint(),
+            "hint": hint,
             "exit": error.exit().code(),
             "request_id": error.request_id(),
         },
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn an_error_document_carries_what_a_script_needs() {
-        let value: Value = serde_json::from_str(&error(&Error::Declined).unwrap()).unwrap();
+        let value: Value = serde_json::from_str(&error(&Error::Declined, "look").unwrap()).unwrap();
         assert_eq!(value["schema"], "authctl.error/1");
         assert_eq!(value["error"]["exit"], 13);
         assert_eq!(value["error"]["code"], "DECLINED");

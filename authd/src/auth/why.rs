@@ -49,8 +49,8 @@ impl Auth {
         match self.about_account(text).await {
             Err(OperatorRefusal::NotFound) => Err(OperatorRefusal::Unknown(format!(
                 "nothing is known of `{text}`: no request in the audit log and no user name is called so, and it is no \
-                 session, account id, e-mail address, IP address or network; requests that change nothing leave no event, \
-                 so look into the log of authd too"
+                 session, account id, e-mail address, IP address or network; requests that change nothing leave no \
+                 event, so look into the log of authd too"
             ))),
             found => found,
         }

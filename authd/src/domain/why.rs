@@ -10,7 +10,7 @@ pub use rules::RULES;
 use crate::domain::{
     account::Account, address_rule::AddressRule, audit::StoredEvent, hard::Lane, refusals::Limited, session::Session,
 };
-use shared::{id::EventId, mode::Mode};
+use shared::{id::EventId, mode::Mode, time::Timestamp};
 
 /// What somebody asks about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,10 +100,29 @@ pub struct Story {
 /// Tells the story of what is known.
 #[must_use]
 pub fn explain(known: &Known) -> Story {
-    let mut steps: Vec<Step> = known.events.iter().map(step).collect();
+    let mut steps = told_once(known.events.iter().map(step));
     steps.extend(holding(known));
     let (verdict, rule) = verdict::verdict(known);
     Story { verdict, rule, steps, next: verdict::next(known) }
+}
+
+/// The steps without what is repeated: of several that say the same, the first is told, with how many there were.
+fn told_once(steps: impl Iterator<Item = Step>) -> Vec<Step> {
+    let mut told: Vec<(Step, u32, Option<i64>)> = Vec::new();
+    for step in steps {
+        match told.last_mut() {
+            Some((last, count, until_ms)) if last.what == step.what => (*count, *until_ms) = (*count + 1, step.at_ms),
+            _ => told.push((step, 1, None)),
+        }
+    }
+    let again = |(step, count, until_ms): (Step, u32, Option<i64>)| match until_ms {
+        Some(until_ms) => {
+            let what = format!("{}; {count} times, the last at {}", step.what, Timestamp(until_ms));
+            Step { what, ..step }
+        }
+        None => step,
+    };
+    told.into_iter().map(again).collect()
 }
 
 fn step(event: &StoredEvent) -> Step {

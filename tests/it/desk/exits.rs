@@ -106,8 +106,8 @@ async fn an_interrupt_is_130_and_a_full_disk_is_1() {
     assert_eq!(ended.code(), Some(130));
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
     let mut version = tokio::process::Command::new(program("authctl"));
-    let ran = version.arg("version").stdin(Stdio::null()).stdout(full).stderr(Stdio::piped()).output().await;
-    let ran = ran.expect("authctl can be started");
+    let version = version.arg("version").stdin(Stdio::null()).stdout(full).stderr(Stdio::piped()).spawn();
+    let ran = version.expect("authctl can be started").wait_with_output().await.expect("it ends");
     assert_eq!(ran.status.code(), Some(1), "{ran:?}");
     assert!(String::from_utf8_lossy(&ran.stderr).contains("; hint: "), "{ran:?}");
 }

@@ -19,6 +19,11 @@ const RATES: [&str; 5] = ["logins", "refreshes", "refusals", "requests", "hashes
 /// The lines of a view; at most `height`, none wider than `columns`.
 pub(super) fn lines(view: &View, look: &Look, columns: usize, height: usize) -> Vec<String> {
     let mut lines = head(view, look);
+    if height < usize::MAX
+        && let Some(first) = lines.first_mut()
+    {
+        first.push_str("  (q quits)");
+    }
     lines.push(String::new());
     lines.extend(RATES.iter().map(|what| rates(what, &view.rates)));
     let room = height.saturating_sub(FIXED);
@@ -54,7 +59,7 @@ fn head(view: &View, look: &Look) -> Vec<String> {
     };
     let ready = if status.ready { "ready" } else { "NOT READY" };
     let first = format!(
-        "authd {}  {ready}  mode {}  {}  since {}  (q quits)",
+        "authd {}  {ready}  mode {}  {}  since {}",
         clean(&status.version),
         name(status.mode),
         clean(status.listen.as_deref().unwrap_or("-")),
@@ -133,7 +138,7 @@ mod tests {
 
     fn view(limited: usize, events: usize) -> View {
         let status = serde_json::json!({
-            "version": "1", "ready": true, "since": "2026-11-20T08:00:00Z", "listen": "127.0.0.1:8480", "mode": "normal",
+            "version": "1", "ready": true, "since": "2026-11-20T08:00:00Z", "listen": "127.0.0.1:1", "mode": "normal",
             "database": {"kind": "sqlite", "state": "up"}, "redis": {"state": "off"},
             "keys": {"active": "key_1", "staged": null}, "sessions": {"live": 7},
             "hashing": {"workers": 4, "busy": 2, "queued": 0, "evaluated": 0}, "degraded": [], "problems": [],

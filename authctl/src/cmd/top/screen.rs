@@ -48,7 +48,7 @@ impl Drop for Screen {
     fn drop(&mut self) {
         // A terminal that has gone has nothing to be given back.
         drop(write(LEAVE));
-        drop(tcsetattr(io::stdin(), SetArg::TCSANOW, &self.before));
+        let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &self.before);
     }
 }
 

@@ -152,8 +152,8 @@ fn errors() -> String {
     let mut text = String::from(
         ".SH ERRORS\nA refusal is a problem document (RFC 9457).\nPrograms look at\n.B code\nand\n.BR retryable ,\n\
          people read\n.BR detail .\n\
-         Codes of trouble, which any route can answer, are 500 and 503: nothing has changed then, or a repeat of the same \
-         call finds out.\n",
+         Codes of trouble, which any route can answer, are 500 and 503: nothing has changed then, or a repeat of the \
+         same call finds out.\n",
     );
     for code in ErrorCode::ALL {
         let again = if code.is_retryable() { " The same request may succeed later: see Retry\\-After." } else { "" };

@@ -118,6 +118,16 @@ fn an_account_that_nothing_holds_back_tells_of_its_last_refusal() {
 }
 
 #[test]
+fn what_repeats_itself_is_told_once_with_how_often() {
+    let denied = |at_ms| event(at_ms, "login.denied", "denied", Some("credentials"));
+    let events =
+        vec![denied(NOW_MS - 9), denied(NOW_MS - 8), denied(NOW_MS), event(NOW_MS, "login.succeeded", "ok", None)];
+    let steps = explain(&known(Subject::Account(Box::new(standing(vec![], 0))), events)).steps;
+    assert_eq!(steps.iter().map(|step| step.at_ms).collect::<Vec<_>>(), [Some(NOW_MS - 9), Some(NOW_MS)]);
+    assert!(steps.first().is_some_and(|step| step.what.contains("3 times, the last at 2023")), "{steps:?}");
+}
+
+#[test]
 fn a_ban_decides_before_a_limit() {
     let subject = Subject::Address { text: "192.0.2.7".to_owned(), network: "192.0.2.0/24".to_owned(), sessions: 0 };
     let limited = Limited {
