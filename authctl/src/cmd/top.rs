@@ -6,7 +6,11 @@ mod frame;
 mod sample;
 mod screen;
 
-use crate::{context::Context, error::Error, output::Format};
+use crate::{
+    context::Context,
+    error::Error,
+    output::{Format, look::Look},
+};
 pub use sample::Rate;
 use sample::Sample;
 use screen::{Keys, Screen};
@@ -72,7 +76,8 @@ pub(super) async fn run(context: &mut Context<'_>, once: bool) -> Result<(), Err
     let (mut screen, mut keys) = (Screen::enter()?, Keys::read());
     loop {
         let (columns, lines) = screen.size();
-        screen.draw(&frame::lines(&watch.view, context.output.look(), columns, lines))?;
+        // Times are told from now, not from when the program began.
+        screen.draw(&frame::lines(&watch.view, &Look::of(context.flags), columns, lines))?;
         tokio::select! {
             key = keys.next() => match key {
                 Some(b'q' | b'Q') | None => return Ok(()),

@@ -4,8 +4,10 @@ use crate::{
     config::{Config, DatabasePlace, Group, KekPlace, LogFormat, Mode},
     daemon::{control::Running, run::OWN_FILES},
     domain::{
-        doctor::{AnchorFile, Facts, KeyFile, Redis, Room, Service, examine},
+        audit::EventFilter,
+        doctor::{AnchorFile, Backup, Facts, KeyFile, Redis, Room, Service, examine},
         limit::Sharing,
+        page::PageRequest,
     },
 };
 use shared::admin::doctor::Examined;
@@ -16,6 +18,8 @@ use std::{
     time::SystemTime,
 };
 
+/// The event of a backup.
+const BACKED_UP: &str = "database.backed_up";
 /// Where control groups are.
 const CGROUPS: &str = "/sys/fs/cgroup";
 
@@ -81,11 +85,20 @@ impl Running {
             has_docs: server.docs,
             key_file: seen.key_file,
             anchor: seen.anchor,
+            backup: self.backup().await,
             room: seen.room,
             log_format: log_format(config.log.format),
             service,
             missing_groups: seen.missing_groups,
             degraded,
+        }
+    }
+
+    async fn backup(&self) -> Backup {
+        let made = EventFilter { action: Some(BACKED_UP.to_owned()), ..EventFilter::default() };
+        match self.daemon.auth.parts.audit.list(made, PageRequest::first(1)).await {
+            Ok(page) => page.items.first().map_or(Backup::Never, |event| Backup::At(event.at_ms)),
+            Err(_) => Backup::Unknown,
         }
     }
 

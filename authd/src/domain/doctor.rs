@@ -14,6 +14,9 @@ const DISK_WARN_BYTES: u64 = 1 << 30;
 /// How far two clocks may be apart before tokens suffer, in milliseconds.
 const CLOCK_WARN_MS: u64 = 2_000;
 const CLOCK_BAD_MS: u64 = 30_000;
+/// A backup that is older is too old, in days.
+const BACKUP_DAYS: i64 = 7;
+const DAY_MS: i64 = 86_400_000;
 /// The public address when nobody has said one.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:8480";
 
@@ -37,6 +40,17 @@ pub struct AnchorFile {
     pub age_ms: Option<i64>,
     /// Whether it lies in the directory of the database, and is lost and restored with it.
     pub is_beside_database: bool,
+}
+
+/// When the database was last backed up through authd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backup {
+    /// Nobody can tell: the audit log does not answer.
+    Unknown,
+    /// Never.
+    Never,
+    /// Then, Unix milliseconds.
+    At(i64),
 }
 
 /// Room on a disk, in bytes.
@@ -111,6 +125,8 @@ pub struct Facts {
     pub key_file: KeyFile,
     /// How far the audit has come.
     pub anchor: AnchorFile,
+    /// The last backup.
+    pub backup: Backup,
     /// Room in the data directory.
     pub room: Option<Room>,
     /// `log.format`.
@@ -135,6 +151,7 @@ pub fn examine(facts: &Facts) -> Vec<Check> {
         open_files(facts),
         disk(facts),
         durability(facts),
+        backup(facts),
         clock(facts),
         redis(facts),
         address(facts),
@@ -286,6 +303,21 @@ fn durability(facts: &Facts) -> Check {
             let all: Vec<String> =
                 facts.database_settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
             Check::ok("database", format!("{}: {}", facts.database_kind, all.join(" ")))
+        }
+    }
+}
+
+fn backup(facts: &Facts) -> Check {
+    let fix = "authctl db backup FILE, every night, and keep it on another machine";
+    match facts.backup {
+        Backup::Unknown => {
+            Check::warn("backup", "the audit log does not tell of backups now", "see the check of the database")
+        }
+        Backup::Never => Check::warn("backup", "none was made through authd", fix),
+        Backup::At(at_ms) => {
+            let days = facts.now_ms.saturating_sub(at_ms).max(0) / DAY_MS;
+            let finding = format!("the last one is {days} days old");
+            if days > BACKUP_DAYS { Check::warn("backup", finding, fix) } else { Check::ok("backup", finding) }
         }
     }
 }

@@ -3,6 +3,7 @@
 mod completion;
 mod doctor;
 mod exits;
+mod papers;
 mod schemas;
 mod top;
 mod why;

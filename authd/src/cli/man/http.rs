@@ -128,7 +128,7 @@ fn members(document: &Value, name: &str) -> String {
     let members = document.pointer(&format!("/components/schemas/{name}/properties")).and_then(Value::as_object);
     let mut text = String::new();
     for (name, schema) in members.unwrap_or(&none) {
-        let kind = kind(schema);
+        let kind = kind(document, schema);
         let about = schema.get("description").and_then(Value::as_str).map(prose).unwrap_or_default();
         let _ = write!(
             text,
@@ -140,8 +140,10 @@ fn members(document: &Value, name: &str) -> String {
     text
 }
 
-fn kind(schema: &Value) -> String {
-    match schema.get("type") {
+fn kind(document: &Value, schema: &Value) -> String {
+    let referred =
+        schema.get("$ref").and_then(Value::as_str).and_then(|place| document.pointer(place.strip_prefix('#')?));
+    match referred.unwrap_or(schema).get("type") {
         Some(Value::String(kind)) => kind.clone(),
         Some(Value::Array(kinds)) => kinds.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
         _ => "object".to_owned(),

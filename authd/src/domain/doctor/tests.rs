@@ -22,6 +22,7 @@ fn healthy() -> Facts {
         has_docs: false,
         key_file: KeyFile { path: "/k".to_owned(), mode: Some(0o400), is_credential: false },
         anchor: AnchorFile { path: "/a".to_owned(), age_ms: Some(10), is_beside_database: false },
+        backup: Backup::At(999_000),
         room: Some(Room { free: 1 << 40, total: 1 << 41 }),
         log_format: "auto",
         service: Service { is_notifying: true, has_watchdog: true, is_journal: true },
@@ -47,7 +48,7 @@ fn a_healthy_daemon_has_nothing_to_put_right() {
 #[test]
 fn each_thing_that_is_wrong_is_found_alone_and_has_a_fix() {
     type Change = fn(&mut Facts);
-    let cases: [(Change, &str, Verdict); 22] = [
+    let cases: [(Change, &str, Verdict); 25] = [
         (|f| f.degraded = vec!["database".to_owned()], "daemon", Verdict::Warn),
         (|f| f.service.has_watchdog = false, "service", Verdict::Warn),
         (|f| f.uid_map = Some("0 100000 65536\n".to_owned()), "uid map", Verdict::Bad),
@@ -60,6 +61,9 @@ fn each_thing_that_is_wrong_is_found_alone_and_has_a_fix() {
         (|f| f.room = Some(Room { free: 500 << 20, total: 1 << 31 }), "disk", Verdict::Warn),
         (|f| f.database_settings = vec![("fsync".to_owned(), "off".to_owned())], "database", Verdict::Bad),
         (|f| f.database_settings.clear(), "database", Verdict::Bad),
+        (|f| f.backup = Backup::Never, "backup", Verdict::Warn),
+        (|f| f.backup = Backup::Unknown, "backup", Verdict::Warn),
+        (|f| f.backup = Backup::At(f.now_ms - 9 * 86_400_000), "backup", Verdict::Warn),
         (|f| f.clock_step_ms = Some(7_200_000), "clock", Verdict::Bad),
         (|f| f.database_ms = Some(1_005_000), "clock", Verdict::Warn),
         (|f| f.database_ms = Some(1_000_000_000), "clock", Verdict::Bad),
