@@ -283,7 +283,9 @@ impl Error {
             Self::Declined => "--dry-run shows what it would do without asking",
             Self::Partly { .. } => "correct those that failed and repeat the command for them",
             Self::NotReady => "the lines `degraded` and `problems` say why; so does the log of authd",
-            Self::CheckFailed(_) => "each is named above; put it right as it says, or as the manual does, and run the check again",
+            Self::CheckFailed(_) => {
+                "each is named above; put it right as it says, or as the manual does, and run the check again"
+            }
             Self::Configuration(_) => "correct what is listed and run `authctl config check` again",
             Self::Interrupted => "a change may have happened: see `authctl audit list`",
             Self::Io(_) => "look at the file or the pipe it happened with",
@@ -373,7 +375,6 @@ mod tests {
             (refused(409, "DUPLICATE_EMAIL"), 11),
             (Error::Partly { failed: 1, total: 2, first: String::new() }, 12),
             (Error::Declined, 13),
-            (Error::CheckFailed(1), 14),
             (Error::NoTerminal(String::new()), 13),
             (Error::Unreachable { tried: vec![] }, 69),
             (refused(500, "INTERNAL"), 70),

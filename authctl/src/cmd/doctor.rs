@@ -66,9 +66,10 @@ async fn of_running(context: &Context<'_>, examined: Examined) -> Vec<Check> {
 }
 
 /// Shows the checks, the worst first; how many are bad.
-fn show(context: &mut Context<'_>, mut checks: Vec<Check>) -> Result<usize, Error> {
+fn show(context: &mut Context<'_>, mut checks: Vec<Check>) -> Result<u64, Error> {
     checks.sort_by_key(|check| std::cmp::Reverse(check.result));
     let bad = checks.iter().filter(|check| check.result == Verdict::Bad).count();
+    let bad = u64::try_from(bad).unwrap_or(u64::MAX);
     let fixes: Vec<String> = checks.iter().filter_map(fix_line).collect();
     context.output.list("doctor", &Page::whole(checks))?;
     for line in fixes {
