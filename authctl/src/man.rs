@@ -71,9 +71,8 @@ fn noun_page(noun: &Command) -> io::Result<String> {
         page += AUDIT;
     }
     let more = match name.as_str() {
-        "audit" => ".BR authd.toml (5),\n",
+        "audit" => ".BR authd.toml (5),\n.BR authd\\-events (7),\n",
         "limit" => ".BR authd.toml (5),\n",
-        "audit" => ".BR authd\\-events (7),\n",
         "mode" | "breaker" => ".BR authd\\-failures (7),\n",
         _ => "",
     };
