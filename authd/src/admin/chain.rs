@@ -98,6 +98,10 @@ pub(super) async fn checkpoint(admin: Arc<Admin>, by: Caller, request: Checkpoin
     let anchor = checkpoint.clone().map(|checkpoint| admin.auth.anchor_of(checkpoint).line());
     if let Some(line) = anchor.as_ref().filter(|_| !request.dry_run) {
         tracing::info!(anchor = line, "audit checkpoint");
+        // It is made all the same; the file follows within seconds.
+        if let Err(fault) = admin.control.keep_anchor().await {
+            tracing::warn!(%fault, "the anchor file could not be compared with the database");
+        }
     }
     Ok(Made { checkpoint, anchor })
 }

@@ -32,6 +32,12 @@ pub trait Control: Send + Sync {
     /// [`StoreError`]: it could not be recorded, so nothing has changed.
     async fn reload(&self, operator: &Operator) -> Result<Reloaded, StoreError>;
 
+    /// Writes into the anchor file how far the audit log has come; it says so in the log when it cannot.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the file follows within seconds.
+    async fn keep_anchor(&self) -> Result<(), StoreError>;
+
     /// This process's name in heartbeats.
     fn instance(&self) -> &str;
 }

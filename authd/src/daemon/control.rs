@@ -4,7 +4,7 @@ use crate::{
     admin::control::Control,
     auth::{Alarm, AuditState, AuditTrouble, Auth, DatabaseState, Look, Operator},
     config::{self, Args, Config, Difference, Effect, Loaded, Origin},
-    daemon::{Daemon, metrics},
+    daemon::{Daemon, anchor, metrics},
     domain::{
         audit::{Action, EventOutcome},
         breaker::Held,
@@ -371,6 +371,11 @@ impl Control for Running {
 
     async fn reload(&self, operator: &Operator) -> Result<Reloaded, StoreError> {
         self.reload_for(Some(operator)).await
+    }
+
+    async fn keep_anchor(&self) -> Result<(), StoreError> {
+        let path = self.loaded().config.places.audit_anchor.clone();
+        anchor::check(&self.daemon.auth, &path).await
     }
 
     fn instance(&self) -> &str {

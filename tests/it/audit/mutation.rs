@@ -5,7 +5,7 @@ use authd::{
     auth::{CheckStep, CheckpointPace, ClockTrust, Doing, Operator, Restored},
     domain::page::PageRequest,
 };
-use shared::chain::{Anchor, Report};
+use shared::chain::{Anchor, Report, file::FileCheck};
 use tests::{
     clock::SeededRandom,
     daemon::Daemon,
@@ -38,6 +38,20 @@ async fn check(app: &InProcess, anchor: &Anchor) -> Report {
         if let CheckStep::Done(report) = check.step(auth).await.unwrap() {
             return report;
         }
+    }
+}
+
+/// The same without the daemon: an export, checked against the anchor.
+async fn check_export(app: &InProcess, anchor: &Anchor) -> Report {
+    let auth = &app.daemon.auth;
+    let mut export = auth.begin_export(&operator(), None).await.unwrap();
+    let mut check = FileCheck::new(Some(anchor.clone()));
+    loop {
+        let lines = export.next(auth).await.unwrap();
+        if lines.is_empty() {
+            return check.finish();
+        }
+        lines.into_iter().for_each(|line| check.line(line));
     }
 }
 
@@ -82,6 +96,8 @@ pub(crate) async fn mutations(options: Options, count: usize) {
     let random = SeededRandom::new(scale::seed());
     println!("{count} mutations; {}", scale::again());
     tamper.save().await;
+    let report = check_export(&app, &anchor).await;
+    assert!(report.found == 0 && report.tombstones == 1 && report.anchored_seq.is_some(), "{report:#?}");
     for number in 0..count {
         if number % 50 == 0 {
             let report = check(&app, &anchor).await;

@@ -1,5 +1,6 @@
 //! `authctl audit verify | export | checkpoint | show | stats`, with the real programs.
 
+use shared::chain::Anchor;
 use std::path::{Path, PathBuf};
 use tests::{ctl::Ran, daemon::Daemon};
 
@@ -40,6 +41,9 @@ on_both! {
         some_life(&daemon).await;
         let made = ctl(&daemon, &["-q", "audit", "checkpoint", "--reason", "the auditor asked"]).await;
         assert_eq!(made.code, Some(0), "{made:?}");
+        let own: Anchor = std::fs::read_to_string(daemon.data_dir().join("audit.anchor")).unwrap().parse().unwrap();
+        let printed: Anchor = made.stdout.parse().unwrap();
+        assert_eq!((&own.checkpoint, &own.keys), (&printed.checkpoint, &printed.keys), "the anchor file has it at once");
         let anchor = daemon.data_dir().join("kept.anchor");
         std::fs::write(&anchor, &made.stdout).unwrap();
         let kept = anchor.to_string_lossy().into_owned();

@@ -170,7 +170,14 @@ fn summary(report: &Report) -> String {
     let verdict = if report.found == 0 { "sound" } else { "NOT sound" };
     let anchored = report.anchored_seq.map(|seq| format!("; anchored up to event {seq}")).unwrap_or_default();
     format!(
-        "the audit log is {verdict}: {} events{range}, {} not sealed yet, {} checkpoints, {} tombstones{anchored}",
-        report.events, report.unsealed, report.checkpoints, report.tombstones
+        "the audit log is {verdict}: {}{range}, {} not sealed yet, {}, {}{anchored}",
+        counted(report.events, "event"),
+        report.unsealed,
+        counted(report.checkpoints, "checkpoint"),
+        counted(report.tombstones, "tombstone"),
     )
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
