@@ -9,7 +9,7 @@ use crate::{
     when::{self, Utc},
 };
 use shared::{
-    admin::{Call, MAX_PAGE, Page},
+    admin::{Call, DEFAULT_PAGE, MAX_PAGE, Page},
     time::{Span, Timestamp},
 };
 use std::time::Duration;
@@ -163,26 +163,24 @@ impl<'a> Context<'a> {
         T: Row,
     {
         use crate::output::Format;
-        let mut wanted = self.wanted();
-        let part = Part { limit: wanted.map(|left| left.min(MAX_PAGE)), after: self.flags.after.clone() };
+        let wanted = self.wanted();
+        let is_told = self.flags.all || self.flags.limit.is_some();
+        let part = Part { limit: is_told.then(|| wanted.min(MAX_PAGE)), after: self.flags.after.clone() };
         let Some(mut page) = self.call::<C>(&build(part)).await? else { return Ok(()) };
         let streams = matches!(self.output.format(), Format::Jsonl | Format::Ids);
-        loop {
-            wanted = wanted.map(|left| left.saturating_sub(u32::try_from(page.items.len()).unwrap_or(u32::MAX)));
-            let Some(after) = page.next.clone().filter(|_| wanted != Some(0) && self.flags_want_more()) else { break };
+        let mut left = wanted.saturating_sub(length(&page.items));
+        while let Some(after) = page.next.clone().filter(|_| left > 0) {
             if streams {
                 self.output.rows(&page.items)?;
                 page.items.clear();
             }
-            // The size of a page is not the size of the list: what was read before stays in front.
-            let part = Part { limit: Some(wanted.unwrap_or(MAX_PAGE).min(MAX_PAGE)), after: Some(after.clone()) };
+            // The size of a page is not the size of the list, and a page may be short or empty before the end: the
+            // daemon looks at so many rows a call and no more.
+            let part = Part { limit: Some(left.min(MAX_PAGE)), after: Some(after.clone()) };
             let more = self.client.call::<C>(&build(part)).await?;
-            if more.items.is_empty() || more.next.as_ref() == Some(&after) {
-                page.next = None;
-                break;
-            }
+            left = left.saturating_sub(length(&more.items));
             page.items.extend(more.items);
-            page.next = more.next;
+            page.next = more.next.filter(|next| *next != after);
         }
         if let (Some(next), Format::Table | Format::Wide) = (&page.next, self.output.format()) {
             let total = page.total.map(|total| format!(" of {total}")).unwrap_or_default();
@@ -194,12 +192,12 @@ impl<'a> Context<'a> {
         self.output.list(schema, &page)
     }
 
-    /// How many items are wanted; `None`: one page, or all.
-    fn wanted(&self) -> Option<u32> {
-        self.flags.limit.or(self.flags.all.then_some(u32::MAX))
+    /// How many items are wanted.
+    fn wanted(&self) -> u32 {
+        self.flags.limit.or(self.flags.all.then_some(u32::MAX)).unwrap_or(DEFAULT_PAGE)
     }
+}
 
-    fn flags_want_more(&self) -> bool {
-        self.flags.all || self.flags.limit.is_some()
-    }
+fn length<T>(items: &[T]) -> u32 {
+    u32::try_from(items.len()).unwrap_or(u32::MAX)
 }

@@ -11,6 +11,7 @@ pub mod context;
 pub mod error;
 mod man;
 pub mod output;
+pub mod progress;
 pub mod prompt;
 pub mod schema;
 pub mod when;

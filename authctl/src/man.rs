@@ -95,7 +95,10 @@ fn command_entry(parent: &str, command: &Command, heading: Heading) -> io::Resul
     let indented = if takes.is_empty() { String::new() } else { format!(".RS\n{takes}.RE\n") };
     Ok(match heading {
         Heading::Tagged => format!(".TP\n.B {}\n{about}.\n{indented}", name.replace('-', "\\-")),
-        Heading::Section => format!(".SS {}\n{usage}.PP\n{about}.\n{takes}", name.replace('-', "\\-")),
+        Heading::Section => {
+            let more = more(command);
+            format!(".SS {}\n{usage}.PP\n{about}.\n{more}{takes}", name.replace('-', "\\-"))
+        }
     })
 }
 
@@ -115,6 +118,13 @@ fn usage(parent: &str, command: &Command) -> String {
 
 fn about(command: &Command) -> String {
     command.get_about().map(ToString::to_string).unwrap_or_default().replace('-', "\\-").replace('\'', "\\(aq")
+}
+
+/// What its help says beyond the first line, a paragraph each.
+fn more(command: &Command) -> String {
+    let text = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+    let paragraph = |text: &str| format!(".PP\n{}\n", text.trim().replace('-', "\\-").replace('\'', "\\(aq"));
+    text.split("\n\n").skip(1).map(paragraph).collect()
 }
 
 /// What the generator writes before every part, once.

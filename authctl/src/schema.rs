@@ -41,6 +41,8 @@ const OTHERS: &[Other] = &[
     ("user.delete", changed_users),
     ("user.disable", changed_users),
     ("user.enable", changed_users),
+    ("user.export-file", || Data::One(schema::of::<crate::cmd::user::Exported>())),
+    ("user.import", || Data::One(schema::of::<crate::cmd::user::ImportedFile>())),
     ("user.logout", changed_users),
     ("user.unlock", changed_users),
     ("version", || Data::One(object(&[("version", json!({"type": "string"}))]))),

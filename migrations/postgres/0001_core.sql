@@ -69,7 +69,7 @@ CREATE TABLE session (
     epoch             BIGINT NOT NULL,
     transport         TEXT NOT NULL,
     rate_tat_us       BIGINT NOT NULL DEFAULT 0,
-    network           TEXT,
+    network           TEXT COLLATE "C",
     device            TEXT,
     -- The known device that logged in; it may have been dropped since.
     device_id         TEXT COLLATE "C",
@@ -82,6 +82,9 @@ CREATE UNIQUE INDEX session_handle ON session (handle);
 CREATE INDEX session_account ON session (account_id, revoked_ms);
 CREATE INDEX session_created ON session (created_ms, id);
 CREATE INDEX session_network ON session (network, created_ms, id);
+-- Lists by state: what nobody has ended (live and expired), and what somebody has.
+CREATE INDEX session_open ON session (epoch, created_ms, id) WHERE revoked_ms IS NULL;
+CREATE INDEX session_ended ON session (created_ms, id) WHERE revoked_ms IS NOT NULL;
 CREATE INDEX session_sealed ON session (rotated_ms) WHERE sealed IS NOT NULL;
 
 CREATE TABLE device (

@@ -77,7 +77,7 @@ pub const MAX_PAGE: u32 = 1_000;
 /// Answer header of a stream: the sequence number after which it begins.
 pub const POSITION_HEADER: &str = "x-authd-position";
 /// Fields that hold secrets, in requests and in answers; what prints a call leaves them out.
-pub const SECRET_FIELDS: &[&str] = &["password", "reset_token"];
+pub const SECRET_FIELDS: &[&str] = &["password", "password_hash", "reset_token"];
 
 /// What is known of a call without its types.
 #[derive(Debug, Clone, Copy)]
@@ -115,6 +115,8 @@ pub const CALLS: &[CallInfo] = &[
     CallInfo::of::<session::Show>(),
     CallInfo::of::<session::Revoke>(),
     CallInfo::of::<session::EpochBump>(),
+    CallInfo::of::<session::stats::Stats>(),
+    CallInfo::of::<session::lineage::Lineage>(),
     CallInfo::of::<user::List>(),
     CallInfo::of::<user::Show>(),
     CallInfo::of::<user::Create>(),
@@ -124,6 +126,8 @@ pub const CALLS: &[CallInfo] = &[
     CallInfo::of::<user::Logout>(),
     CallInfo::of::<user::ResetPassword>(),
     CallInfo::of::<user::Delete>(),
+    CallInfo::of::<user::transfer::Import>(),
+    CallInfo::of::<user::transfer::Export>(),
     CallInfo::of::<key::List>(),
     CallInfo::of::<key::Show>(),
     CallInfo::of::<key::Stage>(),

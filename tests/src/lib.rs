@@ -9,6 +9,7 @@ pub mod admin;
 pub mod cgroup;
 pub mod client;
 pub mod clock;
+pub mod crowd;
 pub mod ctl;
 pub mod daemon;
 pub mod disk;

@@ -1,5 +1,7 @@
 //! `authctl session`
 
+mod overview;
+
 use crate::{
     cli::Uses,
     context::{Context, Intent, Part},
@@ -20,6 +22,8 @@ use shared::admin::session::{
 
 /// By how many per cent a set may drift between the question and the answer when nobody says.
 const DRIFT: u32 = 10;
+/// Sessions named in a question.
+const EXAMPLES: u32 = 3;
 
 /// Commands about sessions.
 #[derive(Debug, Subcommand)]
@@ -33,6 +37,13 @@ pub enum Command {
         id: String,
     },
     /// End the named sessions, or every live one that a filter matches
+    ///
+    /// What a filter matches ends in one transaction, all of it or nothing: with --expect, another number than that (by
+    /// more than --tolerance) changes nothing and exits with 11. Asked on a terminal, about as many as were shown may
+    /// end. Each session has its event in the audit log. --all instead of a filter is every live session.
+    ///
+    /// Until it is done, SQLite, which has one writer, lets other changes wait; `session epoch-bump` ends all sessions
+    /// at once, however many there are.
     Revoke {
         /// Ids, or beginnings of ids
         #[arg(conflicts_with_all = ["user", "ip", "state", "device"])]
@@ -40,6 +51,16 @@ pub enum Command {
         /// Which ones, when none is named.
         #[command(flatten)]
         filter: Filter,
+    },
+    /// Show how many sessions there are, of which kinds, and where most of the live ones are
+    Stats,
+    /// Show what became of a session, oldest first
+    ///
+    /// Its opening, rotations from elsewhere, retries, replays and its end come from the audit log. Routine rotations
+    /// leave no event: the session itself knows the last one.
+    Lineage {
+        /// Its id, or the beginning of it
+        id: String,
     },
     /// End every session opened before now, and lift the lockdown after a restored database
     EpochBump {
@@ -76,8 +97,9 @@ pub struct Filter {
     /// Only those of this account: id, beginning of an id, or e-mail address
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// Only those from this address or network
-    #[arg(long, value_name = "IP")]
+    /// Only those last seen in this network, such as 10.0.0.0/8; sessions know a /24 (IPv6: /48) and nothing finer, so
+    /// an address or a smaller network means the one around it
+    #[arg(long, value_name = "CIDR")]
     ip: Option<String>,
     /// Only those in this state
     #[arg(long, value_enum)]
@@ -121,7 +143,7 @@ impl Command {
     pub fn uses(&self) -> Uses {
         match self {
             Self::List(_) => Uses::PagesAndTimes,
-            Self::Show { .. } | Self::EpochBump { .. } => Uses::Nothing,
+            Self::Show { .. } | Self::Stats | Self::Lineage { .. } | Self::EpochBump { .. } => Uses::Nothing,
             Self::Revoke { ids, .. } if ids.is_empty() => Uses::Bulk,
             Self::Revoke { .. } => Uses::Nothing,
         }
@@ -140,7 +162,12 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Erro
             context.output.item("session.show", &session)
         }
         Command::Revoke { ids, filter } if ids.is_empty() => revoke_matching(context, filter).await,
+        Command::Revoke { .. } if context.flags.all => {
+            Err(Error::usage("--all is every live session", "leave out either --all or the ids"))
+        }
         Command::Revoke { ids, .. } => revoke_named(context, &ids).await,
+        Command::Stats => overview::stats(context).await,
+        Command::Lineage { id } => overview::lineage(context, id).await,
         Command::EpochBump { accept_restore } => bump_epoch(context, accept_restore).await,
     }
 }
@@ -181,16 +208,25 @@ async fn list(context: &mut Context<'_>, filter: Filter) -> Result<(), Error> {
 
 async fn revoke_matching(context: &mut Context<'_>, filter: Filter) -> Result<(), Error> {
     let (since, until) = (context.since(), context.until());
-    let is_open = filter.user.is_none() && filter.ip.is_none() && filter.state.is_none() && filter.device.is_none();
-    if is_open && since.is_none() && until.is_none() {
-        return Err(Error::usage("no session is named", "give an id or a filter; `--state live` ends every session"));
+    let is_open = filter.user.is_none() && filter.ip.is_none() && filter.device.is_none();
+    let is_open = is_open && since.is_none() && until.is_none();
+    match (is_open, context.flags.all) {
+        (false, true) => {
+            return Err(Error::usage("--all is every live session", "leave out either --all or the filter"));
+        }
+        (true, false) if filter.state.is_none() => {
+            return Err(Error::usage("no session is named", "give an id or a filter; `--all` ends every session"));
+        }
+        _ => {}
     }
+    // The call wants a condition: every live session is those that are live.
+    let state = filter.state.map(State::from).or(context.flags.all.then_some(State::Live));
     let (given, tolerance) = (context.flags.expect, context.flags.tolerance);
     let build = |intent: Intent, expect: Option<u64>, tolerance: Option<u32>| RevokeRequest {
         id: None,
         user: filter.user.clone(),
         ip: filter.ip.clone(),
-        state: filter.state.map(State::from),
+        state,
         since,
         until,
         device: filter.device.clone(),
@@ -205,7 +241,8 @@ async fn revoke_matching(context: &mut Context<'_>, filter: Filter) -> Result<()
         let trial = Intent { dry_run: true, ..context.intent() };
         let preview = context.client.call::<Revoke>(&build(trial, given, tolerance)).await?;
         if preview.matched > 0 {
-            prompt::confirm(format!("End {}?", sessions(preview.matched))).await?;
+            let some = examples(context, &filter, preview.matched).await?;
+            prompt::confirm(clean(&format!("End {}{some}?", sessions(preview.matched)))).await?;
         }
         // What was agreed to is about this many sessions, not about whatever matches by now.
         bounds = (given.or(Some(preview.matched)), tolerance.or(given.is_none().then_some(DRIFT)));
@@ -213,6 +250,28 @@ async fn revoke_matching(context: &mut Context<'_>, filter: Filter) -> Result<()
     let change = |intent: Intent| build(intent, bounds.0, bounds.1);
     let Some(revoked) = context.change::<Revoke>(change).await? else { return Ok(()) };
     show_revoked(context, revoked)
+}
+
+/// Some of the sessions that would end, for the question.
+async fn examples(context: &Context<'_>, filter: &Filter, matched: u64) -> Result<String, Error> {
+    let request = ListRequest {
+        user: filter.user.clone(),
+        ip: filter.ip.clone(),
+        state: Some(State::Live),
+        since: context.since(),
+        until: context.until(),
+        device: filter.device.clone(),
+        limit: Some(EXAMPLES),
+        after: None,
+    };
+    let page = context.client.call::<List>(&request).await?;
+    let one = |session: &Session| {
+        let network = session.network.as_deref().unwrap_or("nowhere");
+        format!("{} of {} from {network}", session.id, session.email.as_deref().unwrap_or("nobody"))
+    };
+    let some: Vec<String> = page.items.iter().map(one).collect();
+    let more = if matched > u64::from(EXAMPLES) { ", …" } else { "" };
+    Ok(if some.is_empty() { String::new() } else { format!(" ({}{more})", some.join(", ")) })
 }
 
 fn show_revoked(context: &mut Context<'_>, revoked: Revoked) -> Result<(), Error> {

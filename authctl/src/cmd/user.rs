@@ -1,5 +1,12 @@
 //! `authctl user`
 
+mod export;
+mod import;
+mod lines;
+
+pub use export::Summary as Exported;
+pub use import::Summary as ImportedFile;
+
 use crate::{
     cli::Uses,
     context::{Context, Intent, Part},
@@ -56,6 +63,22 @@ pub enum Command {
     },
     /// Delete accounts and what belongs to them
     Delete(Targets),
+    /// Take accounts over from a file of JSON lines
+    ///
+    /// Each line is an object: email, and where known username, password_hash, email_verified, disabled, created_at,
+    /// last_login_at (RFC 3339), id. The hash is a PHC string of argon2 (at most m=262144, t=16, p=16), of scrypt (N * r
+    /// * p at most 2097152), of pbkdf2-sha256 or -sha512 (1000 to 2000000 rounds, also as passlib writes it), or bcrypt
+    /// (cost at most 14); it is replaced by one of authd at the first login. Without a hash the account has no password
+    /// and needs `user reset-password`.
+    ///
+    /// A line that is wrong is named with its number and the others are taken (exit 12). An account that is there
+    /// already, as its line says, is left alone: an interrupted run can simply be repeated. --dry-run checks every
+    /// line, also against the accounts that are there, and takes none.
+    Import(import::Source),
+    /// Write all accounts as JSON lines that `import` takes
+    ///
+    /// Newest first, without sessions and devices. Every part that is read is recorded in the audit log.
+    Export(export::Destination),
 }
 
 /// A state by its name.
@@ -134,7 +157,9 @@ impl Command {
             | Self::Unlock(_)
             | Self::Logout(_)
             | Self::ResetPassword { .. }
-            | Self::Delete(_) => Uses::Nothing,
+            | Self::Delete(_)
+            | Self::Import(_)
+            | Self::Export(_) => Uses::Nothing,
         }
     }
 }
@@ -174,6 +199,8 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Erro
         Command::Logout(targets) => change::<Logout>(context, &LOGOUT, &targets.users).await,
         Command::ResetPassword { user } => reset_password(context, &user).await,
         Command::Delete(targets) => change::<Delete>(context, &DELETE, &targets.users).await,
+        Command::Import(source) => import::run(context, &source).await,
+        Command::Export(destination) => export::run(context, &destination).await,
     }
 }
 

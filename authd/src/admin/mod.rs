@@ -20,12 +20,14 @@ mod limit_test;
 mod lines;
 mod metrics;
 mod mode;
+mod overview;
 pub mod peer;
 mod problem;
 mod serve;
 mod session;
 mod slots;
 pub mod socket;
+mod transfer;
 mod user;
 mod why;
 mod witness;
@@ -127,6 +129,8 @@ fn router(admin: Arc<Admin>) -> Router {
         .add::<session_calls::Show, _, _>(session::show)
         .add::<session_calls::Revoke, _, _>(session::revoke)
         .add::<session_calls::EpochBump, _, _>(session::bump_epoch)
+        .add::<session_calls::stats::Stats, _, _>(overview::stats)
+        .add::<session_calls::lineage::Lineage, _, _>(overview::lineage)
         .add::<user_calls::List, _, _>(user::list)
         .add::<user_calls::Show, _, _>(user::show)
         .add::<user_calls::Create, _, _>(user::create)
@@ -136,6 +140,8 @@ fn router(admin: Arc<Admin>) -> Router {
         .add::<user_calls::Logout, _, _>(user::logout)
         .add::<user_calls::ResetPassword, _, _>(user::reset_password)
         .add::<user_calls::Delete, _, _>(user::delete)
+        .add::<user_calls::transfer::Import, _, _>(transfer::import)
+        .add::<user_calls::transfer::Export, _, _>(transfer::export)
         .add::<key_calls::List, _, _>(key::list)
         .add::<key_calls::Show, _, _>(key::show)
         .add::<key_calls::Stage, _, _>(key::stage)

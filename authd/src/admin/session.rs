@@ -77,7 +77,7 @@ pub(super) async fn bump_epoch(
 }
 
 /// An id or the beginning of one: nothing else may be searched for, least of all nothing.
-fn id_prefix(text: &str) -> Result<&str, Denied> {
+pub(super) fn id_prefix(text: &str) -> Result<&str, Denied> {
     let is_id = text.strip_prefix(SessionId::PREFIX).and_then(|rest| rest.strip_prefix('_')).is_some_and(|digits| {
         !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_lowercase() || digit.is_ascii_digit())
     });
@@ -108,7 +108,7 @@ fn shown(page: crate::domain::page::Page<Stored>) -> Page<Session> {
     super::user::shown(page, session)
 }
 
-fn session(stored: Stored) -> Session {
+pub(super) fn session(stored: Stored) -> Session {
     Session {
         id: stored.id,
         user_id: stored.account,

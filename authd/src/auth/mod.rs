@@ -26,6 +26,7 @@ mod logout;
 mod mode;
 mod notable;
 mod operator;
+mod overview;
 mod password;
 mod purge;
 mod refresh;
@@ -39,6 +40,7 @@ mod rewrap;
 mod session;
 mod spool;
 mod tally;
+mod transfer;
 mod user;
 mod why;
 
@@ -60,6 +62,7 @@ pub use login::Attempt;
 pub use logout::{LogoutProof, LogoutScope};
 pub use mode::{Closing, ModeInForce};
 pub use operator::{Doing, Expectation, Operator, OperatorRefusal, Revocations, SessionQuery};
+pub use overview::Lineage;
 pub use purge::{ClockTrust, PurgeTurn};
 pub use refresh::{IdempotencyKey, InvalidIdempotencyKey, RefreshAttempt};
 pub use refusal::Refusal;
@@ -69,6 +72,7 @@ pub use restore::Restored;
 pub use revoked::{Forget, RevokedSet};
 pub use rewrap::Encryption;
 pub use session::Keep;
+pub use transfer::{Hashes, ImportLine, LineFate, LineRefusal, Taken};
 pub use user::{NewUser, UserCreated};
 
 use crate::domain::{

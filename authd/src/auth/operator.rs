@@ -3,12 +3,13 @@
 use crate::auth::{Auth, Refusal};
 use crate::domain::{
     audit::{Action, Actor, Event},
+    network_set::NetworkSet,
     page::{Page, PageRequest},
     session::{EndReason, Session, SessionFilter, SessionState},
     store_error::StoreError,
 };
 use shared::{id::SessionId, time::Span};
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 /// The longest time for which something can be ordered that may also be ordered without an end.
 const LONGEST: Duration = Duration::from_secs(3_650 * 86_400);
@@ -124,9 +125,10 @@ pub struct Expectation {
 }
 
 impl Expectation {
-    fn accepts(self, matched: u64) -> bool {
+    /// The numbers that are expected.
+    fn range(self) -> RangeInclusive<u64> {
         let allowed = self.count.saturating_mul(u64::from(self.tolerance_percent)) / 100;
-        matched.abs_diff(self.count) <= allowed
+        self.count.saturating_sub(allowed)..=self.count.saturating_add(allowed)
     }
 }
 
@@ -137,7 +139,7 @@ pub struct SessionQuery {
     pub id: Option<String>,
     /// Account: id, beginning of one, or e-mail.
     pub user: Option<String>,
-    /// Address or network: its coarse network counts.
+    /// Address or network, see [`NetworkSet`].
     pub ip: Option<String>,
     /// State.
     pub state: Option<SessionState>,
@@ -216,18 +218,21 @@ impl Auth {
     ) -> Result<Revocations, OperatorRefusal> {
         let filter = self.session_filter(query).await?;
         let filter = SessionFilter { state: Some(SessionState::Live), ..filter };
-        if operator.is_dry_run() || expected.is_some() {
-            let matched = self.parts.sessions.count_live(filter.clone()).await?;
-            match expected {
-                Some(expected) if !expected.accepts(matched) => {
-                    return Err(OperatorRefusal::Drifted { matched, expected: expected.count });
-                }
-                _ if operator.is_dry_run() => return Ok(Revocations { matched, revoked: 0 }),
-                _ => {}
+        let range = expected.map_or(0..=u64::MAX, Expectation::range);
+        let drifted = |matched| match expected {
+            Some(Expectation { count, .. }) if !range.contains(&matched) => {
+                Err(OperatorRefusal::Drifted { matched, expected: count })
             }
+            _ => Ok(()),
+        };
+        if operator.is_dry_run() {
+            let matched = self.parts.sessions.count_live(filter).await?;
+            return drifted(matched).map(|()| Revocations { matched, revoked: 0 });
         }
         let event = self.operator_event(operator, Action::SessionRevoked);
-        let revoked = self.parts.sessions.revoke(filter, EndReason::OperatorRevoked, event).await?;
+        let ends = self.parts.sessions.revoke_if(filter, range.clone(), EndReason::OperatorRevoked, event);
+        let revoked = ends.await?;
+        drifted(revoked.matched)?;
         self.remember_ended(&revoked.over);
         Ok(Revocations { matched: revoked.matched, revoked: revoked.ended.len().try_into().unwrap_or(u64::MAX) })
     }
@@ -254,7 +259,7 @@ impl Auth {
             account,
             except: None,
             state: query.state,
-            network: query.ip.as_deref().map(coarse_network).transpose()?,
+            network: query.ip.as_deref().map(networks).transpose()?,
             since_ms: query.since_ms,
             until_ms: query.until_ms,
             device: query.device,
@@ -273,6 +278,10 @@ fn listed(groups: &[u32]) -> String {
         text.push_str(&format!(" and {} more", groups.len() - GROUPS));
     }
     text
+}
+
+fn networks(text: &str) -> Result<NetworkSet, OperatorRefusal> {
+    text.parse().map_err(|error| OperatorRefusal::Invalid(format!("{text} is {error}")))
 }
 
 /// The stored form of an address or of a /24 or /48: sessions know no finer one.

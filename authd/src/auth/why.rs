@@ -100,7 +100,7 @@ impl Auth {
         events
             .extend(self.events_about(text).await?.into_iter().filter(|event| event.network.as_ref() != Some(&coarse)));
         events.sort_by_key(|event| event.at_ms);
-        let filter = SessionFilter { network: Some(coarse.clone()), ..SessionFilter::default() };
+        let filter = SessionFilter { network: coarse.parse().ok(), ..SessionFilter::default() };
         let sessions = self.parts.sessions.count_live(filter).await?;
         let rule = self.rule_for(network).await?;
         let subject = Subject::Address { text: text.to_owned(), network: coarse, sessions };

@@ -3,13 +3,18 @@
 mod queue;
 
 use crate::{
-    crypto::password_hash::{Engine, OUTPUT_LEN},
+    crypto::{
+        password_hash::{Engine, OUTPUT_LEN},
+        stored_hash::StoredHash,
+    },
     domain::{
         account::PasswordHash,
         clock::{Clock, Random},
         hard::Lane,
         hash_cost::{HashCost, Timings},
-        password::{Against, Checked, HashError, HashLoad, Password, PasswordHasher, PasswordPolicy, WeakPassword},
+        password::{
+            Against, Checked, HashError, HashLoad, Password, PasswordHasher, PasswordPolicy, UnusableHash, WeakPassword,
+        },
     },
 };
 use argon2::Params;
@@ -261,6 +266,10 @@ impl PasswordHasher for HashPool {
 
     fn floor_ms(&self) -> i64 {
         self.shared.timings().floor_ms()
+    }
+
+    fn accepts(&self, stored: &PasswordHash) -> Result<(), UnusableHash> {
+        StoredHash::read(stored).map(drop)
     }
 
     fn load(&self) -> HashLoad {

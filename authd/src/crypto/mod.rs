@@ -10,6 +10,7 @@ pub mod keks;
 mod password_hash;
 pub mod root;
 pub mod seal;
+mod stored_hash;
 pub mod strength;
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One worker's hashing: Argon2id (RFC 9106) in a kept buffer, and the older hashes that imported accounts bring.
 
 use crate::{
+    crypto::stored_hash::{Argon2Hash, Pbkdf2Digest, Pbkdf2Hash, ScryptHash, StoredHash, is_bcrypt},
     domain::{
         account::PasswordHash as Stored,
         clock::{Random, random_bytes},
@@ -20,17 +21,6 @@ use zeroize::Zeroizing;
 const SALT_LEN: usize = 16;
 /// Bytes of every hash that is made here.
 pub(super) const OUTPUT_LEN: usize = 32;
-/// A stored hash that asks for more memory than this is not verified, in KiB.
-const MAX_MEMORY_KIB: u32 = 256 * 1_024;
-/// The same for passes.
-const MAX_ITERATIONS: u32 = 16;
-/// The same for lanes.
-const MAX_LANES: u32 = 16;
-/// A shorter stored output could be found by trying.
-const MIN_OUTPUT_LEN: usize = 16;
-/// Cost 14 takes about a second; more would let one login stop a worker.
-const MAX_BCRYPT_COST: u32 = 14;
-const MIN_BCRYPT_COST: u32 = 4;
 /// Salt and output of nobody's hash, as PHC strings and bcrypt write them.
 const PHC_REST: &str = "bm8gYWNjb3VudCBhdCBhbGw$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const BCRYPT_REST: &str = ".....................................................";
@@ -76,8 +66,13 @@ impl Engine {
         }
     }
 
-    fn check_stored(&mut self, password: &Password, Stored(text): &Stored) -> Result<Checked, HashError> {
-        if is_bcrypt(text) { check_bcrypt(password, text) } else { self.check_argon2(password, text) }
+    fn check_stored(&mut self, password: &Password, stored: &Stored) -> Result<Checked, HashError> {
+        match StoredHash::read(stored).map_err(|_| HashError::Unusable)? {
+            StoredHash::Argon2(stored) => self.check_argon2(password, &stored),
+            StoredHash::Bcrypt => check_bcrypt(password, &stored.0),
+            StoredHash::Scrypt(stored) => check_scrypt(password, &stored),
+            StoredHash::Pbkdf2(stored) => check_pbkdf2(password, &stored),
+        }
     }
 
     /// The work of a stored hash of this cost, and never a match.
@@ -100,8 +95,7 @@ impl Engine {
         Ok(Checked::Wrong)
     }
 
-    fn check_argon2(&mut self, password: &Password, text: &str) -> Result<Checked, HashError> {
-        let stored = Argon2Hash::read(text).ok_or(HashError::Unusable)?;
+    fn check_argon2(&mut self, password: &Password, stored: &Argon2Hash) -> Result<Checked, HashError> {
         let argon2 = Argon2::new(stored.algorithm, stored.version, stored.params.clone());
         let output = self.derive(&argon2, password, &stored.salt)?;
         if !bool::from(output.as_slice().ct_eq(stored.output.as_bytes())) {
@@ -142,31 +136,7 @@ impl Engine {
     }
 }
 
-/// A stored Argon2 hash within the caps.
-struct Argon2Hash {
-    algorithm: Algorithm,
-    version: Version,
-    params: Params,
-    salt: Salt,
-    output: Output,
-}
-
 impl Argon2Hash {
-    fn read(text: &str) -> Option<Self> {
-        let phc = PasswordHash::new(text).ok()?;
-        let algorithm = Algorithm::try_from(phc.algorithm.as_str()).ok()?;
-        // The reference implementation wrote no version before 0x13.
-        let version = phc.version.map_or(Ok(Version::V0x10), Version::try_from).ok()?;
-        let (salt, output) = (phc.salt?, phc.hash?);
-        let named = |name: &str| phc.params.get_decimal(name);
-        let (memory_kib, iterations, lanes) = (named("m")?, named("t")?, named("p")?);
-        if memory_kib > MAX_MEMORY_KIB || iterations > MAX_ITERATIONS || lanes > MAX_LANES {
-            return None;
-        }
-        let params = Params::try_from(&phc).ok()?;
-        (output.len() >= MIN_OUTPUT_LEN).then_some(Self { algorithm, version, params, salt, output })
-    }
-
     fn is_as_configured(&self, configured: &Params) -> bool {
         let cost = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
         self.algorithm == Algorithm::Argon2id
@@ -176,21 +146,35 @@ impl Argon2Hash {
     }
 }
 
-fn is_bcrypt(text: &str) -> bool {
-    ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| text.starts_with(prefix))
-}
-
 /// Verifies as the system did that made the hash: bcrypt reads 72 bytes and ignores the rest.
 fn check_bcrypt(password: &Password, text: &str) -> Result<Checked, HashError> {
-    let parts: bcrypt::HashParts = text.parse().map_err(|_| HashError::Unusable)?;
-    if !(MIN_BCRYPT_COST..=MAX_BCRYPT_COST).contains(&parts.get_cost()) {
-        return Err(HashError::Unusable);
-    }
     match bcrypt::verify(password.reveal(), text) {
         Ok(true) => Ok(Checked::RightButOutdated),
         Ok(false) => Ok(Checked::Wrong),
         Err(_) => Err(HashError::Unusable),
     }
+}
+
+fn check_scrypt(password: &Password, stored: &ScryptHash) -> Result<Checked, HashError> {
+    let mut output = Zeroizing::new(vec![0; stored.output.len()]);
+    scrypt::scrypt(password.reveal().as_bytes(), &stored.salt, &stored.params, &mut output)
+        .map_err(|_| HashError::Unusable)?;
+    Ok(outdated_if(&output, &stored.output))
+}
+
+fn check_pbkdf2(password: &Password, stored: &Pbkdf2Hash) -> Result<Checked, HashError> {
+    let mut output = Zeroizing::new(vec![0; stored.output.len()]);
+    let (password, Pbkdf2Hash { salt, rounds, .. }) = (password.reveal().as_bytes(), stored);
+    match stored.digest {
+        Pbkdf2Digest::Sha256 => pbkdf2::pbkdf2_hmac::<sha2::Sha256>(password, salt, *rounds, &mut output),
+        Pbkdf2Digest::Sha512 => pbkdf2::pbkdf2_hmac::<sha2::Sha512>(password, salt, *rounds, &mut output),
+    }
+    Ok(outdated_if(&output, &stored.output))
+}
+
+/// A hash of another system, if it is right at all, is replaced by one of ours.
+fn outdated_if(output: &[u8], stored: &[u8]) -> Checked {
+    if bool::from(output.ct_eq(stored)) { Checked::RightButOutdated } else { Checked::Wrong }
 }
 
 #[cfg(test)]
@@ -259,6 +243,31 @@ mod tests {
     }
 
     #[test]
+    fn scrypt_and_pbkdf2_hashes_of_other_systems_verify_and_are_outdated() {
+        // The first is of RFC 7914 section 12, its output cut short; the others are made with other implementations.
+        for (password, stored) in [
+            ("password", "$scrypt$ln=10,r=8,p=16$TmFDbA$/bq+HJ00cgB4VucZDQHp/nxq18vII3gw53N2Y0s3MWI"),
+            (
+                "correct horse",
+                "$scrypt$ln=14,r=8,p=1$MDEyMzQ1Njc4OWFiY2RlZg$0LupyHkzAIgDr9UDsriAAf87vMbCbcaUfDvFOAHk0D0",
+            ),
+            (
+                "password",
+                "$pbkdf2-sha256$i=4096,l=32$c2FsdHNhbHRzYWx0c2FsdA$FuNbErQfRlymTQaVeNdQBZd1zK1d861T1rIErLEi0e4",
+            ),
+            ("password", "$pbkdf2-sha256$29000$c2FsdHNhbHRzYWx0c2FsdA$7xwbY5rCP.qJhnvJ80W3FI7hSRg8wNnl3S9rczjVuCk"),
+            (
+                "password",
+                "$pbkdf2-sha512$4096$c2FsdHNhbHRzYWx0c2FsdA$\
+                 fcaZk8IqtEShNXS51xssr8VOaJFNnd/QDtXCNUW4VNXg5ot/VhTu9d+Qh1c7q4NgsgJneR7Xp3ZpAF/ZS1cx4g",
+            ),
+        ] {
+            assert_eq!(check(&mut engine(), password, stored), Ok(Checked::RightButOutdated), "{stored}");
+            assert_eq!(check(&mut engine(), &password[1..], stored), Ok(Checked::Wrong), "{stored}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_verified_within_the_caps_is_unusable() {
         let output = "CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
         let argon2 = |params: &str, output: &str| format!("$argon2id$v=19${params}$c29tZXNhbHQ${output}");
@@ -276,6 +285,15 @@ mod tests {
             "$2y$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW".into(),
             "$2y$03$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW".into(),
             "$2x$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW".into(),
+            format!("$scrypt$ln=19,r=8,p=1$c29tZXNhbHQ${output}"),
+            format!("$scrypt$ln=63,r=8,p=1$c29tZXNhbHQ${output}"),
+            format!("$scrypt$ln=14,r=8,p=4294967295$c29tZXNhbHQ${output}"),
+            format!("$scrypt$ln=14,r=8$c29tZXNhbHQ${output}"),
+            format!("$pbkdf2-sha256$2000001$c29tZXNhbHQ${output}"),
+            format!("$pbkdf2-sha256$999$c29tZXNhbHQ${output}"),
+            format!("$pbkdf2-sha256$+29000$c29tZXNhbHQ${output}$"),
+            format!("$pbkdf2-sha256$29000$c29tZXNhbHQ${output}{output}"),
+            format!("$pbkdf2-sha1$29000$c29tZXNhbHQ${output}"),
             "$2y$05$é".into(),
             "5f4dcc3b5aa765d61d8327deb882cf99".into(),
             String::new(),

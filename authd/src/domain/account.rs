@@ -4,6 +4,7 @@ use crate::domain::{
     audit::Event,
     hash_cost::HashCost,
     identifier::{Email, IdentifierKind, Username},
+    import::{ImportFate, NewImport, Trying},
     page::{Page, PageRequest},
     session::{NewSession, Opened, Revoked},
     store_error::StoreError,
@@ -196,6 +197,18 @@ pub trait AccountStore: Send + Sync {
 
     /// Newest first, with live session counts.
     async fn list(&self, filter: AccountFilter, page: PageRequest) -> Result<Page<AccountRow>, StoreError>;
+
+    /// Takes accounts over from another system, in one transaction: each line has its fate, and for each account that is
+    /// made a `user.created` made from `event`. `None`: somebody else took one of the names meanwhile, nothing is done.
+    async fn import(
+        &self,
+        lines: Vec<NewImport>,
+        trying: Trying,
+        event: Event,
+    ) -> Result<Option<Vec<ImportFate>>, StoreError>;
+
+    /// Accounts with their passwords, newest first.
+    async fn export(&self, page: PageRequest) -> Result<Page<LoginRecord>, StoreError>;
 
     /// Replaces a hash by a better one of the same password, if it is still `old`; no session ends.
     async fn rehash(

@@ -34,6 +34,7 @@ actions! {
     UserEnabled = "user.enabled",
     UserUnlocked = "user.unlocked",
     UserDeleted = "user.deleted",
+    UserExported = "user.exported",
     PasswordChanged = "password.changed",
     PasswordResetIssued = "password.reset_issued",
     PasswordReset = "password.reset",

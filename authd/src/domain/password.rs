@@ -135,6 +135,26 @@ pub enum HashError {
     Unusable,
 }
 
+/// Why a hash that another system made cannot be taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UnusableHash {
+    /// Of no known form.
+    #[error("the hash has no known form: argon2, bcrypt, scrypt, pbkdf2-sha256 and pbkdf2-sha512 are known")]
+    Unknown,
+    /// Of a known form, but not whole.
+    #[error("the hash is malformed")]
+    Malformed,
+    /// Verifying it would take too long or too much memory; the most that is taken.
+    #[error("the hash costs too much: {0}")]
+    TooCostly(&'static str),
+    /// It can be guessed as fast as if it were none.
+    #[error("the hash costs too little: at least 1000 rounds of PBKDF2")]
+    TooWeak,
+    /// Its output could be found by trying.
+    #[error("the output of the hash is shorter than 16 bytes")]
+    TooShort,
+}
+
 /// Hashing load, for operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HashLoad {
@@ -170,6 +190,12 @@ pub trait PasswordHasher: Send + Sync {
 
     /// See [`Timings::floor_ms`](crate::domain::hash_cost::Timings::floor_ms).
     fn floor_ms(&self) -> i64;
+
+    /// Whether a hash that another system made can be verified here.
+    ///
+    /// # Errors
+    /// Why not.
+    fn accepts(&self, stored: &PasswordHash) -> Result<(), UnusableHash>;
 
     /// How busy it is.
     fn load(&self) -> HashLoad;

@@ -4,14 +4,16 @@ use crate::domain::{
     account::Account,
     audit::Event,
     device::SessionDevice,
+    network_set::NetworkSet,
     outage::Outages,
     page::{Page, PageRequest},
     rotation::{Decision, Keying, Origin, RotationPolicy, Sealed, Successor},
+    session_stats::SessionStats,
     store_error::StoreError,
     token::{Handle, TokenHash},
 };
 use shared::id::{SessionId, UserId};
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, ops::RangeInclusive, sync::Arc};
 
 /// The longest life that an access token can be given (`token.access_ttl`), in milliseconds. Ended sessions are
 /// remembered by it, not by the life in force: tokens from before a restart with a shorter one are still out there.
@@ -383,8 +385,8 @@ pub struct SessionFilter {
     pub except: Option<SessionId>,
     /// In this state.
     pub state: Option<SessionState>,
-    /// Whose coarse network is exactly this.
-    pub network: Option<String>,
+    /// Last seen in one of these networks.
+    pub network: Option<NetworkSet>,
     /// Opened at or after.
     pub since_ms: Option<i64>,
     /// Opened before.
@@ -449,7 +451,8 @@ pub trait SessionStore: Send + Sync {
     /// Whether the token of this hash is the current one of its live session.
     async fn is_current(&self, handle: Handle, token: TokenHash) -> Result<bool, StoreError>;
 
-    /// Newest first.
+    /// Newest first. A call looks at a bounded number of rows: a page may be short, even empty, and still name a next
+    /// one.
     async fn list(&self, filter: SessionFilter, page: PageRequest) -> Result<Page<Session>, StoreError>;
 
     /// How many live sessions match.
@@ -457,7 +460,21 @@ pub trait SessionStore: Send + Sync {
 
     /// Ends every live session that matches: one `session.revoked` event each, made from `event` with its own id and
     /// target. Where [`EndReason::drops_device`] says so their devices go too, but for the one of `filter.except`.
-    async fn revoke(&self, filter: SessionFilter, why: EndReason, event: Event) -> Result<Revoked, StoreError>;
+    async fn revoke(&self, filter: SessionFilter, why: EndReason, event: Event) -> Result<Revoked, StoreError> {
+        self.revoke_if(filter, 0..=u64::MAX, why, event).await
+    }
+
+    /// The same if so many match; otherwise nothing ends, and [`Revoked::matched`] says how many there are.
+    async fn revoke_if(
+        &self,
+        filter: SessionFilter,
+        expected: RangeInclusive<u64>,
+        why: EndReason,
+        event: Event,
+    ) -> Result<Revoked, StoreError>;
+
+    /// How many sessions there are, of which kinds, and where most of them are.
+    async fn stats(&self, top: u32) -> Result<SessionStats, StoreError>;
 
     /// Sessions that ended since `cursor` (0 at start), and the next cursor. May repeat, never skips.
     async fn revocations(&self, cursor: i64) -> Result<(Vec<Revocation>, i64), StoreError>;

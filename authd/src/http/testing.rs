@@ -1,5 +1,6 @@
 //! A router for tests of what needs no accounts: its storage is down, its signer knows the tokens `good` and `expired`.
 
+mod account;
 mod chain;
 mod hard;
 mod keys;
@@ -24,6 +25,7 @@ use crate::{
         page::{Page, PageRequest},
         password::*,
         session::*,
+        session_stats::SessionStats,
         setting::{NewSetting, Readiness, Setting, SettingStore},
         store_error::StoreError,
         token::{Handle, TokenHash},
@@ -36,7 +38,7 @@ use axum::{Router, body::Body, extract::Request, http::HeaderMap};
 use http_body_util::BodyExt;
 use ipnet::IpNet;
 use shared::id::{KeyId, SessionId, UserId};
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 use tower::ServiceExt;
 
 /// An answer, read to its end.
@@ -192,54 +194,6 @@ impl Clock for Down {
 }
 
 #[async_trait]
-impl AccountStore for Down {
-    async fn create(&self, _: NewAccount, _: Option<NewSession>, _: Vec<Event>) -> Result<Created, StoreError> {
-        down()
-    }
-    async fn find_registration(&self, _: [u8; 32]) -> Result<Option<Registered>, StoreError> {
-        down()
-    }
-    async fn note_registration(&self, _: [u8; 32], _: SessionId) -> Result<(), StoreError> {
-        down()
-    }
-    async fn hash_costs(&self) -> Result<Vec<HashCost>, StoreError> {
-        down()
-    }
-    async fn find_login(&self, _: IdentifierKind, _: &str) -> Result<Option<LoginRecord>, StoreError> {
-        down()
-    }
-    async fn find(&self, _: &UserId) -> Result<Option<LoginRecord>, StoreError> {
-        down()
-    }
-    async fn list(&self, _: AccountFilter, _: PageRequest) -> Result<Page<AccountRow>, StoreError> {
-        down()
-    }
-    async fn rehash(&self, _: &UserId, _: &PasswordHash, _: &PasswordHash, _: Event) -> Result<bool, StoreError> {
-        down()
-    }
-    async fn break_sessions(&self, _: &UserId, _: Break, _: Event) -> Result<Broken, StoreError> {
-        down()
-    }
-    async fn enable(&self, _: &UserId, _: Event) -> Result<bool, StoreError> {
-        down()
-    }
-    async fn issue_reset(&self, _: &UserId, _: [u8; 32], _: i64, _: Event) -> Result<bool, StoreError> {
-        down()
-    }
-    async fn find_reset(&self, _: [u8; 32]) -> Result<Option<UserId>, StoreError> {
-        down()
-    }
-    async fn redeem_reset(
-        &self,
-        _: [u8; 32],
-        _: PasswordHash,
-        _: Event,
-    ) -> Result<Option<(UserId, Revoked)>, StoreError> {
-        down()
-    }
-}
-
-#[async_trait]
 impl SessionStore for Down {
     async fn open(&self, _: NewSession, _: Vec<Event>) -> Result<Opened, StoreError> {
         down()
@@ -268,7 +222,16 @@ impl SessionStore for Down {
     async fn count_live(&self, _: SessionFilter) -> Result<u64, StoreError> {
         down()
     }
-    async fn revoke(&self, _: SessionFilter, _: EndReason, _: Event) -> Result<Revoked, StoreError> {
+    async fn revoke_if(
+        &self,
+        _: SessionFilter,
+        _: RangeInclusive<u64>,
+        _: EndReason,
+        _: Event,
+    ) -> Result<Revoked, StoreError> {
+        down()
+    }
+    async fn stats(&self, _: u32) -> Result<SessionStats, StoreError> {
         down()
     }
     async fn revocations(&self, _: i64) -> Result<(Vec<Revocation>, i64), StoreError> {
@@ -406,6 +369,9 @@ impl PasswordHasher for Down {
     async fn imitate(&self, _: Vec<HashCost>) {}
     fn floor_ms(&self) -> i64 {
         0
+    }
+    fn accepts(&self, _: &PasswordHash) -> Result<(), UnusableHash> {
+        Ok(())
     }
     fn load(&self) -> HashLoad {
         HashLoad::default()

@@ -9,12 +9,13 @@ use crate::{
         audit::Event,
         hash_cost::HashCost,
         identifier::IdentifierKind,
+        import::{ImportFate, NewImport, Trying},
         page::{Page, PageRequest},
         session::{NewSession, Revoked},
         store_error::StoreError,
     },
     store::{
-        account_break, account_create, account_list,
+        account_break, account_create, account_list, account_transfer,
         db::Db,
         dialect::{on_db, on_read, on_tx},
         error::Stored,
@@ -91,6 +92,19 @@ impl AccountStore for Accounts {
 
     async fn list(&self, filter: AccountFilter, page: PageRequest) -> Result<Page<AccountRow>, StoreError> {
         on_read!(self.db, |tx| account_list::list(tx, &filter, &page).await)
+    }
+
+    async fn import(
+        &self,
+        lines: Vec<NewImport>,
+        trying: Trying,
+        event: Event,
+    ) -> Result<Option<Vec<ImportFate>>, StoreError> {
+        on_tx!(self.db, bulk | tx | account_transfer::import(tx, &lines, trying, &event).await)
+    }
+
+    async fn export(&self, page: PageRequest) -> Result<Page<LoginRecord>, StoreError> {
+        on_read!(self.db, |tx| account_transfer::export(tx, &page).await)
     }
 
     async fn rehash(
@@ -175,6 +189,6 @@ impl AccountStore for Accounts {
     }
 }
 
-fn login_record(row: LoginRow) -> Stored<LoginRecord> {
+pub(super) fn login_record(row: LoginRow) -> Stored<LoginRecord> {
     Ok(LoginRecord { account: row.account.account()?, password: row.password.map(PasswordHash) })
 }

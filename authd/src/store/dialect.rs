@@ -267,20 +267,16 @@ pub(super) trait Dialect: Database {
     const NOW_BEFORE: &'static str;
     /// Written after it.
     const NOW_AFTER: &'static str;
-    /// `LOCK` of [`word!`].
-    const LOCK: &'static str;
 }
 
 impl Dialect for Sqlite {
     const NOW_BEFORE: &'static str = "(";
     const NOW_AFTER: &'static str = ")";
-    const LOCK: &'static str = word!(sqlite LOCK);
 }
 
 impl Dialect for Postgres {
     const NOW_BEFORE: &'static str = "(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + ";
     const NOW_AFTER: &'static str = ")";
-    const LOCK: &'static str = word!(postgres LOCK);
 }
 
 /// A query that knows the time: its text may say `(SELECT now_ms FROM clock)`.

@@ -217,7 +217,7 @@ fn token_hash(bytes: &[u8]) -> Stored<TokenHash> {
     bytes.try_into().map(TokenHash).map_err(|_| StoreError::corrupt("a token hash is not 32 bytes long"))
 }
 
-fn transport(text: &str) -> Stored<Transport> {
+pub(super) fn transport(text: &str) -> Stored<Transport> {
     [Transport::Body, Transport::Cookie]
         .into_iter()
         .find(|transport| transport.as_str() == text)

@@ -8,6 +8,7 @@ use crate::{
             EndReason, LiveSession, NewSession, Opened, Revocation, Revoked, Rotate, Rotated, Session, SessionFilter,
             SessionStore,
         },
+        session_stats::SessionStats,
         store_error::StoreError,
         token::{Handle, TokenHash},
     },
@@ -17,11 +18,11 @@ use crate::{
         error::Stored,
         rotation_lane::Lanes,
         row::SessionRow,
-        session_end, session_feed, session_list, session_open, session_rotate, sweep,
+        session_end, session_feed, session_list, session_open, session_rotate, session_stats, sweep,
     },
 };
 use shared::id::SessionId;
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 /// Sessions in the database; cheap to clone.
 #[derive(Clone)]
@@ -135,8 +136,18 @@ impl SessionStore for Sessions {
         on_read!(self.db, |tx| session_list::count_live(tx, &filter).await)
     }
 
-    async fn revoke(&self, filter: SessionFilter, why: EndReason, event: Event) -> Result<Revoked, StoreError> {
-        on_tx!(self.db, bulk | tx | session_end::revoke(tx, &filter, why, &event).await)
+    async fn revoke_if(
+        &self,
+        filter: SessionFilter,
+        expected: RangeInclusive<u64>,
+        why: EndReason,
+        event: Event,
+    ) -> Result<Revoked, StoreError> {
+        on_tx!(self.db, bulk | tx | session_end::revoke(tx, &filter, &expected, (why, &event)).await)
+    }
+
+    async fn stats(&self, top: u32) -> Result<SessionStats, StoreError> {
+        session_stats::read(&self.db, top).await
     }
 
     async fn revocations(&self, cursor: i64) -> Result<(Vec<Revocation>, i64), StoreError> {

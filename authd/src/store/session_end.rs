@@ -18,9 +18,12 @@ use crate::{
 };
 use shared::id::{SessionId, UserId};
 use sqlx::{Encode, QueryBuilder, Type};
+use std::ops::RangeInclusive;
 
 /// Sessions that are ended with one statement.
-const CHUNK: i64 = 500;
+const CHUNK: usize = 500;
+/// Sessions that are found with one statement.
+const FOUND: usize = 50_000;
 /// How long ago a session may have ended elsewhere without this instance's having heard of it, in milliseconds: many
 /// times what the poll of revocations needs.
 const LATELY_MS: i64 = 60_000;
@@ -30,7 +33,7 @@ const LATELY_MS: i64 = 60_000;
 pub(super) async fn end(tx: &mut Tx<'_>, sessions: &[SessionId], why: EndReason) -> Stored<()> {
     let clock = tx.clock();
     let keep_ms = tx.context.revocation_keep_ms;
-    for chunk in sessions.chunks(usize::try_from(CHUNK).unwrap_or(1)) {
+    for chunk in sessions.chunks(CHUNK) {
         let ids = json_list(chunk.iter().map(SessionId::as_str));
         on_db!(tx, execute ["UPDATE session SET revoked_ms = " NOW ", end_reason = $3, sealed = NULL,
             sealed_keying = NULL WHERE session.revoked_ms IS NULL AND session.id IN " IDS](
@@ -64,35 +67,37 @@ pub(super) async fn lock_live_of(tx: &mut Tx<'_>, account: &UserId) -> Stored<Ve
     session_ids(rows)
 }
 
-/// Ends every live session that matches, a chunk at a time in the order of ids, in this one transaction.
+/// Ends the live sessions that match if there are as many as expected, in the order of their ids and in this one
+/// transaction. The statements are many and bounded; the set is that of the moment at which it was found.
 pub(super) async fn revoke(
     tx: &mut Tx<'_>,
     filter: &SessionFilter,
-    why: EndReason,
-    operation: &Event,
+    expected: &RangeInclusive<u64>,
+    (why, operation): (EndReason, &Event),
 ) -> Stored<Revoked> {
     if let Some(account) = &filter.account {
         lock_account(tx, account).await?;
     }
-    let mut ended: Vec<SessionId> = Vec::new();
+    let found = find(tx, filter).await?;
+    let matched = u64::try_from(found.len()).unwrap_or(u64::MAX);
+    if !expected.contains(&matched) {
+        tx.undo();
+        return Ok(Revoked { matched, ..Revoked::default() });
+    }
     let one_statement = tx.context.statement_timeout;
-    loop {
-        let step = chunk(tx, filter, ended.last(), why, operation);
+    let mut ended: Vec<SessionId> = Vec::with_capacity(found.len());
+    for chunk in found.chunks(CHUNK) {
+        let step = end_chunk(tx, chunk, why, operation);
         let Ok(done) = tokio::time::timeout(one_statement, step).await else {
             return Err(StoreError::unavailable("the database did not answer in time"));
         };
-        let chunk = done?;
-        let last = i64::try_from(chunk.len()).unwrap_or(i64::MAX) < CHUNK;
-        ended.extend(chunk);
-        if last {
-            break;
-        }
+        ended.extend(done?);
     }
     if why.drops_device() {
         // After the last session row is locked: device rows come later in everybody's order.
         device::drop_of(tx, &ended, filter.except.as_ref(), (why, operation)).await?;
     }
-    revoked(tx, filter, ended).await
+    Ok(Revoked { matched, ..revoked(tx, filter, ended).await? })
 }
 
 /// What to answer about an end that is done. Sessions that ended elsewhere are looked for by id or account only: no
@@ -120,20 +125,37 @@ where
     query
 }
 
-async fn chunk(
+/// The live sessions that match, by id; holds nothing.
+async fn find(tx: &mut Tx<'_>, filter: &SessionFilter) -> Stored<Vec<SessionId>> {
+    let clock = tx.clock();
+    let mut found: Vec<SessionId> = Vec::new();
+    loop {
+        let after = found.last().cloned();
+        let rows: Vec<(String,)> = on_built!(tx, fetch_all live_after(filter, after.as_ref(), clock))?;
+        let is_last = rows.len() < FOUND;
+        found.extend(session_ids(rows)?);
+        if is_last {
+            return Ok(found);
+        }
+    }
+}
+
+/// Ends those of some sessions that live still, locked in the order of their ids.
+async fn end_chunk(
     tx: &mut Tx<'_>,
-    filter: &SessionFilter,
-    after: Option<&SessionId>,
+    sessions: &[SessionId],
     why: EndReason,
     operation: &Event,
 ) -> Stored<Vec<SessionId>> {
     let clock = tx.clock();
-    let rows: Vec<(String,)> = on_built!(tx, fetch_all live_after(filter, after, clock))?;
-    let sessions = session_ids(rows)?;
-    if !sessions.is_empty() {
-        end_with_events(tx, &sessions, why, operation).await?;
+    let ids = json_list(sessions.iter().map(SessionId::as_str));
+    let rows = on_db!(tx, all ["SELECT session.id FROM session WHERE session.id IN " IDS " AND " LIVE
+        " ORDER BY session.id" LOCK](clock, ids.as_str()))?;
+    let live = session_ids(rows)?;
+    if !live.is_empty() {
+        end_with_events(tx, &live, why, operation).await?;
     }
-    Ok(sessions)
+    Ok(live)
 }
 
 fn live_after<DB>(filter: &SessionFilter, after: Option<&SessionId>, clock: i64) -> QueryBuilder<DB>
@@ -148,7 +170,7 @@ where
     if let Some(after) = after {
         query.push(" AND session.id > ").push_bind(after.as_str().to_owned());
     }
-    query.push(" ORDER BY session.id LIMIT ").push_bind(CHUNK).push(DB::LOCK);
+    query.push(" ORDER BY session.id LIMIT ").push_bind(i64::try_from(FOUND).unwrap_or(i64::MAX));
     query
 }
 

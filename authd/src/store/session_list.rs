@@ -1,33 +1,181 @@
-//! Lists of sessions: filters in SQL, keyset pages, newest first.
+//! Lists of sessions: filters in SQL, keyset pages, newest first, and a bound on the rows that one call looks at.
+//!
+//! An index gives the rows of a *base* in the order of the list: all sessions, those of an account or of a network,
+//! those that nobody has ended, those that somebody has. What else a filter asks is looked at row by row, and no further
+//! than [`WINDOW`] rows in one call: a page may end there and say where the next one goes on. A set of many networks is
+//! a base of its own while it has few sessions; beyond, it is looked for among all of them.
 
 use crate::{
     domain::{
-        page::{Page, PageRequest},
+        page::{Cursor, Page, PageRequest},
         session::{Session, SessionFilter, SessionState},
     },
     store::{
         db::Tx,
-        dialect::{self, Dialect, containing, on_built},
+        dialect::{self, Dialect, containing, on_built, on_db},
         error::Stored,
+        network::{self, Seek},
         page::{self, CHEAP_COUNT},
         row::{SessionRow, count},
     },
 };
 use sqlx::{Encode, QueryBuilder, Type};
 
+/// Rows that a call looks at beyond what an index answers by itself.
+const WINDOW: i64 = CHEAP_COUNT;
+
 /// One page.
 pub(super) async fn list(tx: &mut Tx<'_>, filter: &SessionFilter, request: &PageRequest) -> Stored<Page<Session>> {
     let after = page::after(request)?;
     let limit = page::limit(request);
     let clock = tx.clock();
+    let plan = Plan::of(tx, filter).await?;
+    let floor = if plan.has_rest() { plan.floor(tx, after.as_ref()).await? } else { None };
     let rows: Vec<SessionRow> = on_built!(tx, fetch_all {
-        let mut query = selected(filter, clock);
+        let mut query = selected(clock);
+        plan.push_base(&mut query);
+        plan.push_rest(&mut query);
+        if let Some(floor) = &floor {
+            query.push(" AND (session.created_ms, session.id) >= (").push_bind(floor.at_ms);
+            query.push(", ").push_bind(floor.id.clone()).push(")");
+        }
         page::push_page(&mut query, page::Table::Session, after.as_ref(), limit);
         query
     })?;
-    let (matching,): (i64,) = on_built!(tx, fetch_one counted(filter, clock))?;
+    let total = plan.total(tx).await?;
     let items = rows.iter().map(SessionRow::session).collect::<Stored<Vec<_>>>()?;
-    Ok(page::cut(items, limit, matching, |last| (last.created_ms, last.id.to_string())))
+    let mut page = page::cut(items, limit, 0, |last| (last.created_ms, last.id.to_string()));
+    page.total = total;
+    page.next = page.next.or_else(|| floor.map(|floor| floor.to_string()));
+    Ok(page)
+}
+
+/// How a filter is answered.
+struct Plan<'f> {
+    filter: &'f SessionFilter,
+    clock: i64,
+    /// The global epoch in force.
+    epoch: i64,
+    /// How the networks are found.
+    networks: Seek,
+}
+
+impl<'f> Plan<'f> {
+    async fn of(tx: &mut Tx<'_>, filter: &'f SessionFilter) -> Stored<Self> {
+        let clock = tx.clock();
+        let (epoch,): (i64,) = on_db!(tx, one ["SELECT " EPOCH]())?;
+        let mut plan = Plan { filter, clock, epoch, networks: Seek::Index };
+        if filter.network.is_some_and(|set| set.single().is_none()) && filter.account.is_none() {
+            let (found,): (i64,) = on_built!(tx, fetch_one {
+                let mut query = QueryBuilder::new("SELECT count(*) FROM (SELECT 1 AS one FROM session WHERE TRUE");
+                plan.push_base(&mut query);
+                query.push(" LIMIT ").push_bind(WINDOW + 1).push(") AS counted");
+                query
+            })?;
+            if found > WINDOW {
+                plan.networks = Seek::Rows;
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Whether the base is the account's or the networks': both have an index, and states are then part of the rest.
+    fn is_narrow(&self) -> bool {
+        self.filter.account.is_some() || self.has_network_base()
+    }
+
+    fn has_network_base(&self) -> bool {
+        self.filter.network.is_some() && self.networks == Seek::Index
+    }
+
+    fn has_rest(&self) -> bool {
+        let filter = self.filter;
+        filter.device.is_some()
+            || filter.unused
+            || filter.except.is_some()
+            || (filter.network.is_some() && !self.has_network_base())
+            || match filter.state {
+                None => false,
+                Some(SessionState::Live | SessionState::Expired) => true,
+                Some(SessionState::Ended) => self.is_narrow() || self.epoch > 0,
+            }
+    }
+
+    /// Conditions that an index answers.
+    fn push_base<DB>(&self, query: &mut QueryBuilder<DB>)
+    where
+        DB: Dialect,
+        String: for<'q> Encode<'q, DB> + Type<DB>,
+        i64: for<'q> Encode<'q, DB> + Type<DB>,
+    {
+        let filter = self.filter;
+        push_ids(query, filter);
+        push_times(query, filter);
+        if let Some(set) = filter.network.filter(|_| self.has_network_base()) {
+            network::push(query, set, Seek::Index);
+        }
+        match filter.state {
+            Some(SessionState::Live | SessionState::Expired) if !self.is_narrow() => {
+                query.push(" AND session.revoked_ms IS NULL AND session.epoch = ").push_bind(self.epoch);
+            }
+            Some(SessionState::Ended) if !self.is_narrow() && self.epoch == 0 => {
+                query.push(" AND session.revoked_ms IS NOT NULL");
+            }
+            _ => {}
+        }
+    }
+
+    /// Conditions that have to be looked at row by row.
+    fn push_rest<DB>(&self, query: &mut QueryBuilder<DB>)
+    where
+        DB: Dialect,
+        String: for<'q> Encode<'q, DB> + Type<DB>,
+        i64: for<'q> Encode<'q, DB> + Type<DB>,
+    {
+        if let Some(set) = self.filter.network.filter(|_| !self.has_network_base()) {
+            network::push(query, set, Seek::Rows);
+        }
+        push_looks(query, self.filter);
+    }
+
+    /// Where the window ends: the last row of the base that this call looks at, if there are more.
+    async fn floor(&self, tx: &mut Tx<'_>, after: Option<&Cursor>) -> Stored<Option<Cursor>> {
+        let floor: Option<(i64, String)> = on_built!(tx, fetch_optional {
+            let mut query = QueryBuilder::new("SELECT session.created_ms, session.id FROM session WHERE TRUE");
+            self.push_base(&mut query);
+            if let Some(after) = after {
+                query.push(" AND (session.created_ms, session.id) < (").push_bind(after.at_ms);
+                query.push(", ").push_bind(after.id.clone()).push(")");
+            }
+            query.push(" ORDER BY session.created_ms DESC, session.id DESC LIMIT 1 OFFSET ").push_bind(WINDOW);
+            query
+        })?;
+        Ok(floor.map(|(at_ms, id)| Cursor { at_ms, id }))
+    }
+
+    /// How many match in all, where the base is small enough to look at all of it.
+    async fn total(&self, tx: &mut Tx<'_>) -> Stored<Option<u64>> {
+        let (seen, matching): (i64, i64) = on_built!(tx, fetch_one {
+            let mut query = dialect::with_clock(self.clock);
+            query.push("SELECT count(*), CAST(COALESCE(sum(hit), 0) AS BIGINT) FROM (SELECT CASE WHEN TRUE");
+            self.push_rest(&mut query);
+            query.push(" THEN 1 ELSE 0 END AS hit FROM session WHERE TRUE");
+            self.push_base(&mut query);
+            query.push(" LIMIT ").push_bind(WINDOW + 1).push(") AS counted");
+            query
+        })?;
+        Ok((seen <= WINDOW).then(|| count(matching)))
+    }
+}
+
+fn selected<DB>(clock: i64) -> QueryBuilder<DB>
+where
+    DB: Dialect,
+    i64: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    let mut query = dialect::with_clock(clock);
+    query.push("SELECT ").push(dialect::SESSION).push(", (SELECT now_ms FROM clock) AS now_ms FROM session WHERE TRUE");
+    query
 }
 
 /// How many live sessions match, all of them counted.
@@ -42,32 +190,6 @@ pub(super) async fn count_live(tx: &mut Tx<'_>, filter: &SessionFilter) -> Store
     Ok(count(live))
 }
 
-fn selected<DB>(filter: &SessionFilter, clock: i64) -> QueryBuilder<DB>
-where
-    DB: Dialect,
-    String: for<'q> Encode<'q, DB> + Type<DB>,
-    i64: for<'q> Encode<'q, DB> + Type<DB>,
-{
-    let mut query = dialect::with_clock(clock);
-    query.push("SELECT ").push(dialect::SESSION).push(", (SELECT now_ms FROM clock) AS now_ms FROM session WHERE TRUE");
-    push_filter(&mut query, filter);
-    query
-}
-
-/// Counts what matches, but no further than [`CHEAP_COUNT`] + 1.
-fn counted<DB>(filter: &SessionFilter, clock: i64) -> QueryBuilder<DB>
-where
-    DB: Dialect,
-    String: for<'q> Encode<'q, DB> + Type<DB>,
-    i64: for<'q> Encode<'q, DB> + Type<DB>,
-{
-    let mut query = dialect::with_clock(clock);
-    query.push("SELECT count(*) FROM (SELECT 1 AS one FROM session WHERE TRUE");
-    push_filter(&mut query, filter);
-    query.push(" LIMIT ").push_bind(CHEAP_COUNT + 1).push(") AS counted");
-    query
-}
-
 /// Adds `AND …` for everything the filter asks, to a query of [`dialect::with_clock`] over `session`.
 pub(super) fn push_filter<DB>(query: &mut QueryBuilder<DB>, filter: &SessionFilter)
 where
@@ -75,16 +197,51 @@ where
     String: for<'q> Encode<'q, DB> + Type<DB>,
     i64: for<'q> Encode<'q, DB> + Type<DB>,
 {
-    let texts = [
+    push_ids(query, filter);
+    push_times(query, filter);
+    if let Some(set) = filter.network {
+        network::push(query, set, Seek::Index);
+    }
+    push_looks(query, filter);
+}
+
+fn push_ids<DB>(query: &mut QueryBuilder<DB>, filter: &SessionFilter)
+where
+    DB: Dialect,
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    let ids = [
         (" AND session.id = ", filter.id.as_ref().map(|id| id.as_str())),
         (" AND session.account_id = ", filter.account.as_ref().map(|id| id.as_str())),
-        (" AND session.id <> ", filter.except.as_ref().map(|id| id.as_str())),
-        (" AND session.network = ", filter.network.as_deref()),
     ];
-    for (condition, value) in texts {
-        if let Some(value) = value {
-            query.push(condition).push_bind(value.to_owned());
+    for (condition, id) in ids {
+        if let Some(id) = id {
+            query.push(condition).push_bind(id.to_owned());
         }
+    }
+}
+
+fn push_times<DB>(query: &mut QueryBuilder<DB>, filter: &SessionFilter)
+where
+    DB: Dialect,
+    i64: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    if let Some(since_ms) = filter.since_ms {
+        query.push(" AND session.created_ms >= ").push_bind(since_ms);
+    }
+    if let Some(until_ms) = filter.until_ms {
+        query.push(" AND session.created_ms < ").push_bind(until_ms);
+    }
+}
+
+/// What no index knows.
+fn push_looks<DB>(query: &mut QueryBuilder<DB>, filter: &SessionFilter)
+where
+    DB: Dialect,
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    if let Some(except) = &filter.except {
+        query.push(" AND session.id <> ").push_bind(except.as_str().to_owned());
     }
     if let Some(device) = &filter.device {
         query.push(" AND lower(session.device) LIKE ").push_bind(containing(&device.to_lowercase()));
@@ -92,12 +249,6 @@ where
     }
     if filter.unused {
         query.push(" AND session.generation = 0");
-    }
-    if let Some(since_ms) = filter.since_ms {
-        query.push(" AND session.created_ms >= ").push_bind(since_ms);
-    }
-    if let Some(until_ms) = filter.until_ms {
-        query.push(" AND session.created_ms < ").push_bind(until_ms);
     }
     match filter.state {
         None => {}

@@ -1,5 +1,8 @@
 //! Calls about sessions.
 
+pub mod lineage;
+pub mod stats;
+
 use super::Page;
 use crate::{
     id::{SessionId, UserId},
@@ -76,7 +79,8 @@ pub struct Session {
 pub struct Filter {
     /// Id, id prefix or e-mail address of an account.
     pub user: Option<String>,
-    /// Address or network they were last seen from.
+    /// Address or network they were last seen from. Sessions know a /24 or /48 and nothing finer: an address, or a
+    /// network smaller than that, stands for the one around it.
     pub ip: Option<String>,
     /// Their state.
     pub state: Option<State>,

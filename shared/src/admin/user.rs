@@ -1,5 +1,7 @@
 //! Calls about accounts.
 
+pub mod transfer;
+
 use super::{Page, WireSecret};
 use crate::{id::UserId, time::Timestamp};
 use serde::{Deserialize, Serialize};

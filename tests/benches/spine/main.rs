@@ -1,7 +1,7 @@
 //! The benchmark of the spine: what authd does, divided by what bounds it, measured in the same run.
 //!
 //! `tests/run --bench [FILTER…]` builds and runs it; a filter names groups: logins, refresh, verify, reads, storm,
-//! memory, start, limiter. How to read the table:
+//! memory, start, limiter, many. How to read the table:
 //!
 //! - Each row is a load on the real daemon (`target/release/authd`, hashing as in production, limits off) and its
 //!   limit: the same work with nothing around it, on the same machine and by the same clients. Both columns are rates,
@@ -26,7 +26,7 @@ mod measure;
 mod subject;
 mod table;
 
-use group::{Bench, limiter, logins, memory, reads, refresh, start, storm, verify};
+use group::{Bench, limiter, logins, many, memory, reads, refresh, start, storm, verify};
 use std::{future::Future, pin::Pin, process::ExitCode, time::Instant};
 use table::Section;
 
@@ -35,7 +35,7 @@ type Measured = Pin<Box<dyn Future<Output = Vec<Section>> + Send>>;
 /// A group of rows: its name for the filter, and how it is measured.
 type Group = (&'static str, fn(Bench) -> Measured);
 
-const GROUPS: [Group; 8] = [
+const GROUPS: [Group; 9] = [
     ("logins", |bench| Box::pin(logins::measure(bench))),
     ("refresh", |bench| Box::pin(refresh::measure(bench))),
     ("verify", |bench| Box::pin(verify::measure(bench))),
@@ -44,6 +44,7 @@ const GROUPS: [Group; 8] = [
     ("memory", |bench| Box::pin(memory::measure(bench))),
     ("start", |bench| Box::pin(start::measure(bench))),
     ("limiter", |bench| Box::pin(limiter::measure(bench))),
+    ("many", |bench| Box::pin(many::measure(bench))),
 ];
 
 fn main() -> ExitCode {

@@ -182,7 +182,7 @@ async fn filters_select(world: World) {
     let cases = [
         (SessionFilter { account: Some(ada.clone()), ..all() }, vec![&second.id, &first.id]),
         (SessionFilter { account: Some(ada), except: Some(second.id.clone()), ..all() }, vec![&first.id]),
-        (SessionFilter { network: Some("198.51.100.0/24".into()), ..all() }, vec![&second.id]),
+        (SessionFilter { network: Some("198.51.100.0/24".parse().unwrap()), ..all() }, vec![&second.id]),
         (SessionFilter { device: Some("CURL".into()), ..all() }, vec![&second.id]),
         (SessionFilter { device: Some("%".into()), ..all() }, vec![]),
         (SessionFilter { state: Some(SessionState::Ended), ..all() }, vec![&first.id]),

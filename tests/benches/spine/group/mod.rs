@@ -2,6 +2,7 @@
 
 pub(crate) mod limiter;
 pub(crate) mod logins;
+pub(crate) mod many;
 pub(crate) mod memory;
 pub(crate) mod reads;
 pub(crate) mod refresh;
