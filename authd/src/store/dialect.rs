@@ -25,6 +25,8 @@ use sqlx::{Database, Postgres, QueryBuilder, Sqlite};
 /// - `ACCOUNT`: the columns of [`crate::store::row::AccountColumns`].
 /// - `EVENT`: the columns of an event, in the order in which they are written.
 /// - `STORED`: the columns of [`crate::store::audit::EventRow`].
+/// - `LINES`: the values of the JSON array `$1`, as `line.value`.
+/// - `MAC`: of an event that is such a value.
 macro_rules! word {
     (sqlite NOW) => {
         "$1"
@@ -122,6 +124,18 @@ macro_rules! word {
     };
     ($db:ident STORED) => {
         concat!("seq, hash, tenant_id, ", $crate::store::dialect::word!($db EVENT))
+    };
+    (sqlite LINES) => {
+        "json_each($1) AS line"
+    };
+    (postgres LINES) => {
+        "jsonb_array_elements($1::jsonb) AS line (value)"
+    };
+    (sqlite MAC) => {
+        "unhex(line.value ->> 16)"
+    };
+    (postgres MAC) => {
+        "decode(line.value ->> 16, 'hex')"
     };
     ($db:ident $text:literal) => {
         $text
@@ -296,8 +310,6 @@ pub(super) const LIVE: &str = live!("(SELECT now_ms FROM clock)");
 pub(super) const SESSION: &str = word!(sqlite SESSION);
 /// `ACCOUNT` of [`word!`].
 pub(super) const ACCOUNT: &str = word!(sqlite ACCOUNT);
-/// `EVENT` of [`word!`].
-pub(super) const EVENT: &str = word!(sqlite EVENT);
 /// `STORED` of [`word!`].
 pub(super) const STORED: &str = word!(sqlite STORED);
 /// `EPOCH` of [`word!`].

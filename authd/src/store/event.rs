@@ -4,25 +4,24 @@ use crate::{
     domain::{
         audit::{Action, Actor, Event, StoredEvent},
         chain::Notary,
+        hex::hex,
         session::EndReason,
         store_error::StoreError,
     },
-    store::{
-        db::Tx,
-        dialect::{Dialect, on_built, on_db},
-        error::Stored,
-    },
+    store::{db::Tx, dialect::on_db, error::Stored},
 };
+use serde_json::{Value, json};
 use shared::{
     chain::{Fields, Keyed},
     id::SessionId,
 };
-use sqlx::{Encode, QueryBuilder, Type, query_builder::Separated};
 
 /// The one tenant there is.
 const TENANT: &str = "default";
-/// Events in one statement: 17 values each must fit into 32 766 parameters.
+/// Events in one statement.
 const CHUNK: usize = 500;
+/// How JSON writes the character that no text in a database may have.
+const NUL: &str = "\\u0000";
 
 /// An event as columns, in the order of `EVENT` of [`crate::store::dialect::word!`].
 struct Columns<'e> {
@@ -99,25 +98,29 @@ impl<'e> Columns<'e> {
         self.event.device.as_ref().map(|device| device.as_str())
     }
 
-    fn push<DB>(&self, mut row: Separated<'_, DB, &'static str>)
-    where
-        DB: Dialect,
-        String: for<'q> Encode<'q, DB> + Type<DB>,
-        Option<String>: for<'q> Encode<'q, DB> + Type<DB>,
-        i64: for<'q> Encode<'q, DB> + Type<DB>,
-        Option<i64>: for<'q> Encode<'q, DB> + Type<DB>,
-        Vec<u8>: for<'q> Encode<'q, DB> + Type<DB>,
-    {
-        let text = |value: Option<&str>| value.map(str::to_owned);
+    /// As an array of JSON, the MAC in hexadecimal digits.
+    fn json(&self) -> Value {
         let (target_kind, target_id) = self.target();
-        row.push_bind(self.event.id.as_str().to_owned()).push_bind(self.event.at_ms);
-        row.push_bind(self.event.action.as_str().to_owned()).push_bind(self.event.outcome.as_str().to_owned());
-        row.push_bind(self.event.reason.clone()).push_bind(self.actor_kind.to_owned());
-        row.push_bind(text(self.actor_id)).push_bind(self.actor_uid).push_bind(self.actor_login_uid);
-        row.push_bind(self.actor_pid).push_bind(text(target_kind)).push_bind(text(target_id));
-        row.push_bind(text(self.network())).push_bind(text(self.device()));
-        row.push_bind(self.event.request_id.clone()).push_bind(self.detail.clone());
-        row.push_bind(self.mac.to_vec());
+        let Event { id, at_ms, action, outcome, reason, request_id, .. } = self.event;
+        json!([
+            id.as_str(),
+            at_ms,
+            action.as_str(),
+            outcome.as_str(),
+            reason,
+            self.actor_kind,
+            self.actor_id,
+            self.actor_uid,
+            self.actor_login_uid,
+            self.actor_pid,
+            target_kind,
+            target_id,
+            self.network(),
+            self.device(),
+            request_id,
+            self.detail,
+            hex(&self.mac),
+        ])
     }
 }
 
@@ -185,32 +188,30 @@ pub(super) async fn write(tx: &mut Tx<'_>, event: &Event) -> Stored<()> {
     Ok(())
 }
 
-/// Writes several events.
+/// Writes several events: rows of one JSON text, which both databases take in faster than thousands of parameters.
 pub(super) async fn write_all(tx: &mut Tx<'_>, events: &[Event]) -> Stored<()> {
     if let [event] = events {
         return write(tx, event).await;
     }
     for chunk in events.chunks(CHUNK) {
         let notary = tx.context.notary()?;
-        let rows = chunk.iter().map(|event| Columns::of(event, notary)).collect::<Stored<Vec<_>>>()?;
-        on_built!(tx, execute insert(&rows))?;
+        let rows = chunk.iter().map(|event| Ok(Columns::of(event, notary)?.json())).collect::<Stored<Value>>()?;
+        let rows = rows.to_string();
+        if rows.contains(NUL) {
+            // No database reads it back out of JSON as it was; it may be a parameter on one of them.
+            for event in chunk {
+                write(tx, event).await?;
+            }
+            continue;
+        }
+        on_db!(tx, execute ["INSERT INTO event (" EVENT ")
+            SELECT line.value ->> 0, CAST(line.value ->> 1 AS BIGINT), line.value ->> 2, line.value ->> 3,
+                line.value ->> 4, line.value ->> 5, line.value ->> 6, CAST(line.value ->> 7 AS BIGINT),
+                CAST(line.value ->> 8 AS BIGINT), CAST(line.value ->> 9 AS BIGINT), line.value ->> 10,
+                line.value ->> 11, line.value ->> 12, line.value ->> 13, line.value ->> 14, line.value ->> 15, "
+            MAC " FROM " LINES](rows.as_str()))?;
     }
     Ok(())
-}
-
-fn insert<DB>(rows: &[Columns<'_>]) -> QueryBuilder<DB>
-where
-    DB: Dialect,
-    String: for<'q> Encode<'q, DB> + Type<DB>,
-    Option<String>: for<'q> Encode<'q, DB> + Type<DB>,
-    i64: for<'q> Encode<'q, DB> + Type<DB>,
-    Option<i64>: for<'q> Encode<'q, DB> + Type<DB>,
-    Vec<u8>: for<'q> Encode<'q, DB> + Type<DB>,
-{
-    let mut query = QueryBuilder::new("INSERT INTO event (");
-    query.push(crate::store::dialect::EVENT).push(") ");
-    query.push_values(rows, |row, columns| columns.push(row));
-    query
 }
 
 /// Writes events that were kept elsewhere; those that are there already stay as they are.
