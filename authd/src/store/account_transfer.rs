@@ -71,31 +71,31 @@ type PresentRow = (String, String, Option<String>, i64, Option<String>, Option<S
 
 impl Known {
     async fn read(tx: &mut Tx<'_>, lines: &[NewImport]) -> Stored<Self> {
-        let emails = json_list(lines.iter().map(|line| line.email.canonical()));
+        // Ids first, then all names in one statement: a batch that commits meanwhile is seen by its addresses or not at
+        // all, never by its user names alone.
+        let asked = json_list(lines.iter().filter(|line| line.id_is == IdIs::Asked).map(|line| line.id.as_str()));
+        let used: Vec<(String,)> = on_db!(tx, all ["SELECT account.id FROM account
+            WHERE account.tenant_id = $1 AND account.id IN " IDS]("default", asked.as_str()))?;
+        let emails = lines.iter().map(|line| line.email.canonical());
+        let names = emails.chain(lines.iter().filter_map(|line| Some(line.username.as_ref()?.canonical())));
+        let names = json_list(names);
         let rows: Vec<PresentRow> = on_db!(tx, all ["SELECT identifier.canonical, account.id,
                 (SELECT other.canonical FROM identifier AS other WHERE other.account_id = account.id
                     AND other.kind = 'username' AND other.primary_ms IS NOT NULL) AS username,
                 account.created_ms, credential.data, credential.label
             FROM identifier JOIN account ON account.id = identifier.account_id
             LEFT JOIN credential ON credential.account_id = account.id AND credential.kind = 'password'
-            WHERE identifier.tenant_id = 'default' AND identifier.kind = $1 AND identifier.canonical IN " IDS](
-            IdentifierKind::Email.as_str(), emails.as_str(),
-        ))?;
-        let usernames = json_list(lines.iter().filter_map(|line| Some(line.username.as_ref()?.canonical())));
-        let taken: Vec<(String,)> = on_db!(tx, all ["SELECT identifier.canonical FROM identifier
-            WHERE identifier.tenant_id = 'default' AND identifier.kind = $1 AND identifier.canonical IN " IDS](
-            IdentifierKind::Username.as_str(), usernames.as_str(),
-        ))?;
-        let asked = json_list(lines.iter().filter(|line| line.id_is == IdIs::Asked).map(|line| line.id.as_str()));
-        let used: Vec<(String,)> = on_db!(tx, all ["SELECT account.id FROM account
-            WHERE account.tenant_id = $1 AND account.id IN " IDS]("default", asked.as_str()))?;
+            WHERE identifier.tenant_id = $1 AND identifier.kind IN ('email', 'username')
+            AND identifier.canonical IN " IDS]("default", names.as_str()))?;
+        // No user name has an @, every address does.
+        let (rows, taken): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(name, ..)| name.contains('@'));
         let present = |(email, id, username, created_ms, password, origin): PresentRow| {
             let password = password.map(PasswordHash);
             Ok((email, Present { id: user_id(&id)?, username, created_ms, password, origin }))
         };
         Ok(Self {
             emails: rows.into_iter().map(present).collect::<Stored<_>>()?,
-            usernames: taken.into_iter().map(|(name,)| name).collect(),
+            usernames: taken.into_iter().map(|(name, ..)| name).collect(),
             ids: used.iter().map(|(id,)| user_id(id)).collect::<Stored<_>>()?,
         })
     }
