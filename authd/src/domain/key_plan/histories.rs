@@ -115,7 +115,8 @@ impl World {
         let now_ms = self.now_ms;
         match step {
             KeyStep::Stage => {
-                let random = u8::try_from(self.dice.below(256)).unwrap();
+                // Two keys of one moment must not share an id.
+                let random = u8::try_from(self.keys.len() % 256).unwrap();
                 self.keys.push(key(random, KeyState::Staged, now_ms));
             }
             KeyStep::Activate(id) => {
