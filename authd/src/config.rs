@@ -9,10 +9,12 @@
 //! reload             what of a new configuration takes effect at once
 //! describe           config show, config-schema
 //! man                authd.toml(5)
+//! example            the file that a package installs
 //! ```
 
 mod check;
 mod describe;
+mod example;
 mod key;
 mod later;
 mod limits;
@@ -30,6 +32,7 @@ mod value;
 mod tests;
 
 pub use describe::{Described, describe, schema};
+pub use example::example;
 pub use key::{Effect, Key};
 pub use limits::{CountLimit, LadderLimit, Limits, POLICIES, RateLimit, ShareLimit, SpreadLimit};
 pub use man::man_page;

@@ -41,6 +41,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// For requests in flight when the daemon stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a request that is on its way on a connection without one when the daemon stops.
+const LAST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause after a failed accept: out of file descriptors is not cured by trying faster.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What one connection may buffer in hyper; a head is at most half of it.
@@ -67,6 +69,8 @@ pub struct ListenerLimits {
     pub write_timeout: Duration,
     /// For requests in flight when the daemon stops.
     pub drain_timeout: Duration,
+    /// For a last request on an idle connection when the daemon stops; less than `drain_timeout`.
+    pub last_request_timeout: Duration,
     /// Connections in all.
     pub max_connections: u32,
     /// Connections from one /24 or /48.
@@ -85,6 +89,7 @@ impl ListenerLimits {
             body_timeout: BODY_TIMEOUT,
             write_timeout: WRITE_TIMEOUT,
             drain_timeout: DRAIN_TIMEOUT,
+            last_request_timeout: LAST_REQUEST_TIMEOUT,
             max_connections: server.max_connections,
             max_connections_per_network: server.max_connections_per_network,
             uncounted: trusted_proxies,
@@ -120,7 +125,10 @@ impl ListenerLimits {
 
 /// Serves `app` until `stop`, then finishes what is in flight, at most for `drain_timeout`.
 ///
-/// Idle connections end at once when the daemon stops; new ones are refused by the closed socket.
+/// From then on no connection is accepted: they are refused by the closed socket, or wait in it for the next process when
+/// the service manager holds it too. Every answer says `Connection: close`. A connection without a request stays for
+/// `last_request_timeout`, because a client may be sending one just now and cannot know that nobody would read it (RFC
+/// 9112 §9.5); what has arrived by its end is still answered.
 pub async fn serve(listener: TcpListener, app: Router, limits: ListenerLimits, mut stop: Stop) {
     let slots = Slots::new(Caps {
         total: usize::try_from(limits.max_connections).unwrap_or(usize::MAX),
@@ -145,7 +153,8 @@ pub async fn serve(listener: TcpListener, app: Router, limits: ListenerLimits, m
                 };
                 // Answers are written whole; waiting for more to send would only delay them.
                 let _ = stream.set_nodelay(true);
-                let connection = Connection { app: app.clone(), peer, slot, traffic };
+                let last_request_timeout = limits.last_request_timeout;
+                let connection = Connection { app: app.clone(), peer, slot, traffic, last_request_timeout };
                 connections.spawn(connection.run(stream, limits.deadlines(), stop.clone()));
             }
             Err(error) => {
@@ -172,6 +181,7 @@ struct Connection {
     peer: Peer,
     slot: Slot,
     traffic: Arc<Traffic>,
+    last_request_timeout: Duration,
 }
 
 impl Connection {
@@ -194,9 +204,12 @@ impl Connection {
         if is_dismissed && !self.slot.is_used() {
             return;
         }
-        // What is being answered is answered to its end.
+        self.traffic.close_with_answer();
+        if !is_dismissed && let Ok(ended) = timeout(self.last_request_timeout, connection.as_mut()).await {
+            return self.note(ended);
+        }
+        // What has arrived is answered to its end; the gate shows the end of everything else.
         self.traffic.stop();
-        connection.as_mut().graceful_shutdown();
         self.note(connection.await);
     }
 
@@ -221,7 +234,7 @@ impl Connection {
                 self.app.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
             }
         };
-        if verdict != Verdict::Pass {
+        if verdict != Verdict::Pass || self.traffic.is_closing() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response.map(|body| self.traffic.response_body(number, body)))

@@ -59,6 +59,7 @@ mod rewrap;
 mod sessions;
 mod signals;
 mod store;
+mod system;
 mod time;
 mod tokens;
 mod transfer;

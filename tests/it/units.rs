@@ -9,7 +9,7 @@ use tests::process::program;
 
 const UNITS: [&str; 4] = ["authd.service", "authd-admin.socket", "authd-read.socket", "authd-public.socket"];
 /// `systemd-analyze security` counts in tenths: of the service as it is, and with the drop-in for a single host.
-const WORST_EXPOSURE: [(&str, u32); 2] = [("authd.service", 15), ("single-host.service", 6)];
+const WORST_EXPOSURE: [(&str, u32); 2] = [("authd.service", 15), ("single-host.service", 5)];
 
 fn source(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../systemd").join(name)
@@ -79,6 +79,17 @@ fn the_service_is_exposed_as_little_as_promised() {
 }
 
 #[test]
+fn the_packaged_configuration_is_what_the_table_of_keys_says() {
+    let path = source("../packaging/authd.toml");
+    let text = authd::config::example();
+    if std::env::var_os("AUTHD_BLESS").is_some() {
+        std::fs::write(&path, &text).expect("the source tree can be written");
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == text, "packaging/authd.toml is stale: run `AUTHD_BLESS=1 tests/run packaged`");
+}
+
+#[test]
 fn the_units_refer_to_manual_pages_that_exist() {
     for name in UNITS {
         let unit = read(name);
@@ -129,4 +140,9 @@ fn a_start_is_given_more_time_than_the_database_and_a_stop_more_than_the_drain()
     assert!(seconds("TimeoutStartSec") > config.database.start_timeout.0.as_secs());
     assert!(seconds("TimeoutStopSec") > 12, "the deadline of a stop");
     assert_eq!(values(&service, "RestartPreventExitStatus"), ["78"]);
+    let attempts: u64 = values(&service, "StartLimitBurst").concat().parse().expect("a number");
+    assert!(
+        seconds("RestartSec") * attempts >= seconds("StartLimitIntervalSec"),
+        "a daemon that fails is not given up"
+    );
 }

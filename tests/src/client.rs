@@ -234,7 +234,7 @@ impl Call {
         self.header(header::CONTENT_TYPE.as_str(), media_type)
     }
 
-    fn build(&self) -> Outgoing {
+    pub(crate) fn build(&self) -> Outgoing {
         let mut request = Request::builder().method(&self.method).uri(&self.target);
         for (name, value) in &self.headers {
             request = request.header(name, value.as_slice());

@@ -17,6 +17,8 @@ pub mod fuzz;
 pub mod history;
 pub mod inprocess;
 pub mod jwt;
+pub mod kept;
+pub mod machine;
 pub mod options;
 pub mod outcome;
 pub mod own_key;

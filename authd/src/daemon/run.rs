@@ -3,7 +3,7 @@
 use crate::{
     admin,
     auth::{CheckpointPace, DATABASE, Flush},
-    config::Config,
+    config::{Config, Loaded},
     daemon::{
         Daemon, Ports, StartError, anchor,
         control::{Health, Running},
@@ -50,7 +50,7 @@ pub async fn run(start: Start) -> Result<(), StartError> {
     make_data_dir(&config)?;
     let daemon = Arc::new(Daemon::build(&config, Ports::default()).await?);
     let Inherited { public, admin, read } = sockets;
-    let public = bind(&config, public).await?;
+    let public = bind(&loaded, public).await?;
     let listen = public.local_addr().map_err(|cause| internal("the public address cannot be read", &cause))?;
     let (trusted_proxies, uncounted) = watch::channel(config.server.trusted_proxies.clone());
     let running = Arc::new(Running {
@@ -151,15 +151,32 @@ fn make_data_dir(config: &Config) -> Result<(), StartError> {
     })
 }
 
-async fn bind(config: &Config, inherited: Option<std::net::TcpListener>) -> Result<TcpListener, StartError> {
-    let address: SocketAddr = config.server.listen;
+async fn bind(loaded: &Loaded, inherited: Option<std::net::TcpListener>) -> Result<TcpListener, StartError> {
+    let address: SocketAddr = loaded.config.server.listen;
     let listener = match inherited {
-        Some(listener) => TcpListener::from_std(listener),
+        Some(listener) => {
+            warn_of_two_addresses(loaded, listener.local_addr().ok());
+            TcpListener::from_std(listener)
+        }
         None => listen_on(address),
     };
     listener.map_err(|cause| {
         StartError::Configuration(format!("cannot listen on {address}: {cause}; choose another address with --listen"))
     })
+}
+
+/// Somebody who sets `server.listen` expects it to count.
+fn warn_of_two_addresses(loaded: &Loaded, opened: Option<SocketAddr>) {
+    let address = loaded.config.server.listen;
+    if let (Some(opened), Some(origin)) = (opened, loaded.origins.get("server.listen"))
+        && opened != address
+    {
+        warn!(
+            %origin,
+            "server.listen = {address} does not count, because the service manager opened {opened}: set ListenStream= \
+             with `systemctl edit authd-public.socket`, or disable that unit"
+        );
+    }
 }
 
 /// As `TcpListener::bind`, with room for a burst of connections: the kernel forgets what does not fit, and the client

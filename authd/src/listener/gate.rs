@@ -174,9 +174,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
         if self.check_head() {
             return Poll::Ready(Ok(true));
         }
-        if self.traffic.is_stopping() && !self.traffic.is_busy() {
-            return Poll::Ready(Ok(false));
-        }
         let was_empty = self.input.is_empty();
         match self.poll_fill(cx) {
             Poll::Ready(Ok(true)) => {
@@ -186,6 +183,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
                 Poll::Ready(Ok(true))
             }
             Poll::Ready(end) => Poll::Ready(end),
+            Poll::Pending if was_empty && self.traffic.is_stopping() && !self.traffic.is_busy() => {
+                Poll::Ready(Ok(false))
+            }
             Poll::Pending => {
                 ready!(self.poll_late(cx));
                 // Silence is not worth an answer, half a head is.

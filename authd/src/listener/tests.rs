@@ -32,6 +32,7 @@ fn limits() -> ListenerLimits {
         body_timeout: short,
         write_timeout: short,
         drain_timeout: short * 4,
+        last_request_timeout: short,
         max_connections: 100,
         max_connections_per_network: 100,
         uncounted: watch::channel(Vec::new()).1,
@@ -328,28 +329,36 @@ async fn beyond_the_cap_the_longest_idle_connection_gives_way_and_is_answered_un
 }
 
 #[tokio::test]
-async fn at_stop_idle_connections_end_at_once_and_requests_in_flight_are_answered() {
+async fn at_stop_what_is_on_its_way_is_answered_as_the_last_and_idle_connections_end() {
     let server = Server::start(ListenerLimits {
         header_timeout: Duration::from_secs(9),
         keepalive_timeout: Duration::from_secs(9),
         drain_timeout: Duration::from_secs(9),
+        last_request_timeout: Duration::from_secs(2),
         ..limits()
     })
     .await;
-    let (mut fresh, mut idle, mut busy) = (server.connect().await, server.connect().await, server.connect().await);
-    idle.write_all(GET.as_bytes()).await.unwrap();
-    one(&mut idle, "127.0.0.1").await;
+    let (mut fresh, mut kept, mut busy) = (server.connect().await, server.connect().await, server.connect().await);
+    let (mut silent, mut idle) = (server.connect().await, server.connect().await);
+    for stream in [&mut kept, &mut idle] {
+        stream.write_all(GET.as_bytes()).await.unwrap();
+        one(stream, "127.0.0.1").await;
+    }
     busy.write_all(b"GET /hold HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     server.entered.notified().await;
-    let started = Instant::now();
     server.tasks.ask_to_stop(StopCause::Asked("SIGTERM"));
-    assert_eq!(rest(&mut fresh).await, "");
+    while TcpStream::connect(server.address).await.is_ok() {}
+    for stream in [&mut fresh, &mut kept] {
+        stream.write_all(GET.as_bytes()).await.unwrap();
+        let answer = rest(stream).await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close"), "{answer}");
+    }
+    assert_eq!(rest(&mut silent).await, "");
     assert_eq!(rest(&mut idle).await, "");
-    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
-    assert!(TcpStream::connect(server.address).await.is_err());
     server.release.notify_one();
-    assert!(rest(&mut busy).await.ends_with("held"));
-    drop((fresh, idle, busy));
+    let answer = rest(&mut busy).await;
+    assert!(answer.contains("connection: close") && answer.ends_with("held"), "{answer}");
+    drop((fresh, kept, busy, silent, idle));
     assert_eq!(server.tasks.finish(Duration::from_secs(4)).await, Vec::<&str>::new());
 }
 

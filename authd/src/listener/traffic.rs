@@ -32,6 +32,7 @@ pub(super) struct Traffic {
     let_through: AtomicU64,
     bodies_done: AtomicU64,
     answers_done: AtomicU64,
+    closing: AtomicBool,
     stopping: AtomicBool,
 }
 
@@ -68,12 +69,22 @@ impl Traffic {
         self.bodies_done.load(Ordering::SeqCst) < self.let_through.load(Ordering::SeqCst)
     }
 
-    /// The daemon stops: no further request is taken.
+    /// The next answer is the connection's last.
+    pub(super) fn close_with_answer(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the next answer is the connection's last.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+
+    /// The connection ends: no request is taken that has not begun to arrive.
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
     }
 
-    /// Whether the daemon stops.
+    /// Whether the connection ends.
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
     }
