@@ -157,6 +157,9 @@ pub enum Command {
     Breaker(cmd::breaker::Command),
     /// Show what is worth a notification, such as replays, locked accounts or a lost database; with -f what is to come
     Events,
+    /// See, back up and move the database
+    #[command(subcommand)]
+    Db(cmd::db::Command),
     /// Show and check the configuration
     #[command(subcommand, alias = "configs")]
     Config(cmd::config::Command),
@@ -216,6 +219,7 @@ impl Command {
             | Self::Ban(_)
             | Self::Allow(_)
             | Self::Config(_)
+            | Self::Db(_)
             | Self::Status
             | Self::Reload { .. }
             | Self::Api(_)

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod breaker;
 pub mod completion;
 pub mod config;
+pub mod db;
 mod doctor;
 mod events;
 pub mod key;
@@ -43,6 +44,7 @@ pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Erro
         Command::Breaker(command) => breaker::run(context, command).await,
         Command::Events => events::run(context).await,
         Command::Config(command) => config::run(context, command).await,
+        Command::Db(command) => db::run(context, command).await,
         Command::Reload { wait } => reload::run(context, wait).await,
         Command::Api(call) => api::run(context, call).await,
         Command::Completion { shell } => completion::run(context, shell),

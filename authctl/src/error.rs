@@ -188,6 +188,12 @@ pub enum Error {
     /// The daemon runs and is not ready.
     #[error("the daemon is not ready")]
     NotReady,
+    /// A file that is to be written is there already.
+    #[error("{} exists", .path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// A check found problems.
     #[error("the check found {0} problem(s)")]
     CheckFailed(u64),
@@ -234,6 +240,7 @@ impl Error {
             Self::NoTerminal(_) | Self::Declined => Exit::Declined,
             Self::Partly { .. } => Exit::Partly,
             Self::NotReady => Exit::NotReady,
+            Self::Exists { .. } => Exit::Conflict,
             Self::CheckFailed(_) => Exit::CheckFailed,
             Self::Configuration(_) => Exit::Configuration,
             Self::Interrupted => Exit::Interrupted,
@@ -257,6 +264,7 @@ impl Error {
             Self::Declined => "DECLINED",
             Self::Partly { .. } => "PARTLY",
             Self::NotReady => "NOT_READY",
+            Self::Exists { .. } => "EXISTS",
             Self::CheckFailed(_) => "CHECK_FAILED",
             Self::Configuration(_) => "CONFIGURATION",
             Self::Interrupted => "INTERRUPTED",
@@ -286,6 +294,7 @@ impl Error {
             Self::CheckFailed(_) => {
                 "each is named above; put it right as it says, or as the manual does, and run the check again"
             }
+            Self::Exists { .. } => "nothing is overwritten: name another file, or move that one away",
             Self::Configuration(_) => "correct what is listed and run `authctl config check` again",
             Self::Interrupted => "a change may have happened: see `authctl audit list`",
             Self::Io(_) => "look at the file or the pipe it happened with",
@@ -384,6 +393,7 @@ mod tests {
             (refused(403, "FORBIDDEN"), 77),
             (Error::Impostor { path: PathBuf::new(), uid: 1 }, 77),
             (Error::NotPermitted { path: PathBuf::new() }, 77),
+            (Error::Exists { path: PathBuf::new() }, 11),
             (Error::CheckFailed(1), 14),
             (Error::Configuration(1), 78),
             (Error::Interrupted, 130),

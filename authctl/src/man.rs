@@ -10,6 +10,9 @@ const TAIL: &str = include_str!("man/authctl.1.roff");
 /// What the audit log proves, and how.
 const AUDIT: &str = include_str!("man/authctl-audit.roff");
 
+/// What an operator does step by step.
+const DB: &str = include_str!("man/authctl-db.roff");
+
 /// Every page: its file name (`authctl-session.1`) and its text.
 ///
 /// # Errors
@@ -67,12 +70,15 @@ fn noun_page(noun: &Command) -> io::Result<String> {
     for verb in noun.get_subcommands() {
         page += &command_entry(&format!("authctl {name}"), verb, Heading::Section)?;
     }
-    if name == "audit" {
-        page += AUDIT;
-    }
+    page += match name.as_str() {
+        "audit" => AUDIT,
+        "db" => DB,
+        _ => "",
+    };
     let more = match name.as_str() {
         "audit" => ".BR authd.toml (5),\n.BR authd\\-events (7),\n",
         "limit" => ".BR authd.toml (5),\n",
+        "db" => ".BR authctl\\-session (1),\n.BR authd.toml (5),\n",
         "mode" | "breaker" => ".BR authd\\-failures (7),\n",
         _ => "",
     };
@@ -171,7 +177,9 @@ fn meaning(exit: Exit) -> &'static str {
         Exit::Conflict => "Conflict: the target is ambiguous, a set is not of the expected size, or it exists already.",
         Exit::Partly => "Some of several targets failed; the others are done.",
         Exit::Declined => "The question was answered with no, or there was no terminal to ask on.",
-        Exit::CheckFailed => "A check found problems\n.RB ( doctor \", \" \"audit verify\" ).",
+        Exit::CheckFailed => {
+            "A check found problems\n.RB ( doctor \", \" \"audit verify\" \", \" \"db verify\\-backup\" )."
+        }
         Exit::Unreachable => "The daemon cannot be reached.",
         Exit::Internal => "Internal error of the daemon; its log has the details under the request id.",
         Exit::Temporary => "Temporary: storage is away, the daemon is busy, or it did not answer in time. Try again.",

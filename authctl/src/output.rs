@@ -2,6 +2,7 @@
 
 pub mod json;
 pub mod look;
+pub mod progress;
 pub mod table;
 pub mod text;
 

@@ -45,6 +45,18 @@ pub async fn new_password() -> Result<WireSecret, Error> {
     Ok(WireSecret::new(off_the_loop(ask).await?))
 }
 
+/// Asks for a secret that exists already, once and unseen.
+///
+/// # Errors
+/// [`Error::NoTerminal`] without a terminal.
+pub async fn unseen(what: &'static str) -> Result<WireSecret, Error> {
+    if !has_terminal() {
+        return Err(Error::NoTerminal(what.to_owned()));
+    }
+    let ask = move || dialoguer::Password::new().with_prompt(what).interact();
+    Ok(WireSecret::new(off_the_loop(ask).await?))
+}
+
 /// Reads a secret from standard input: all of it, without one final line end.
 ///
 /// # Errors
@@ -55,12 +67,12 @@ pub async fn secret_from_stdin() -> Result<WireSecret, Error> {
         io::stdin().take(SECRET_LIMIT + 1).read_to_string(&mut text).map(|_| text)
     };
     let text = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?;
-    secret_of(text.map_err(|error| Error::usage(format!("standard input: {error}"), "pipe the password in as UTF-8"))?)
+    secret_of(text.map_err(|error| Error::usage(format!("standard input: {error}"), "pipe the secret in as UTF-8"))?)
 }
 
 fn secret_of(mut text: String) -> Result<WireSecret, Error> {
     if text.len() as u64 > SECRET_LIMIT {
-        return Err(Error::usage("the secret on standard input is too long", "pipe in the password alone"));
+        return Err(Error::usage("the secret on standard input is too long", "pipe in the secret alone"));
     }
     if text.ends_with('\n') {
         text.pop();
@@ -69,7 +81,7 @@ fn secret_of(mut text: String) -> Result<WireSecret, Error> {
         }
     }
     if text.is_empty() {
-        return Err(Error::usage("standard input is empty", "pipe the password in"));
+        return Err(Error::usage("standard input is empty", "pipe the secret in"));
     }
     Ok(WireSecret::new(text))
 }

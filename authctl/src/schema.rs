@@ -3,12 +3,13 @@
 //! The answer of a call `/v1/noun/verb` is printed as the kind `noun.verb`, so a new call has a kind without a line
 //! here; [`OTHERS`] has the kinds that are not just a call's answer.
 
-use crate::cmd::config::Difference;
+use crate::cmd::{config::Difference, db::Migration};
 use serde_json::{Map, Value, json};
 use shared::{
     admin::{
         CALLS, Page, Shape,
         audit::Event,
+        db::{BackedUp, Moved, Verified},
         doctor::Check,
         limit::{Limit, Limited},
         user,
@@ -33,6 +34,10 @@ const OTHERS: &[Other] = &[
     ("audit.verify", || Data::One(schema::of::<Report>())),
     ("config.diff", || Data::List(schema::of::<Difference>())),
     ("doctor", || Data::List(schema::of::<Check>())),
+    ("db.backup", || Data::One(schema::of::<BackedUp>())),
+    ("db.migrate", || Data::One(schema::of::<Migration>())),
+    ("db.move", || Data::One(schema::of::<Moved>())),
+    ("db.verify-backup", || Data::One(schema::of::<Verified>())),
     ("events", || Data::List(schema::of::<Event>())),
     ("limit.show", || Data::One(limit_shown())),
     ("man", || Data::One(object(&[("pages", json!({"type": "array", "items": {"type": "string"}}))]))),

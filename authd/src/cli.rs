@@ -9,19 +9,22 @@ use crate::{
     daemon::{self, StartError},
     domain::clock::{OsRandom, Random, random_bytes},
     lifecycle::{Start, inherited},
-    log,
+    log, store,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::{Parser, Subcommand};
+use shared::admin::db::Verified;
 use std::{
     ffi::OsString,
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 /// Exit code for a configuration that cannot be run (`EX_CONFIG` of sysexits(3head)).
 const EX_CONFIG: u8 = 78;
+/// Exit code for a check that found problems, as authctl's.
+const CHECK_FAILED: u8 = 14;
 /// Exit code for a failure that no operator can cure (`EX_SOFTWARE`).
 const EX_SOFTWARE: u8 = 70;
 
@@ -44,12 +47,22 @@ struct Cli {
     command: Option<Command>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 enum Command {
     /// List everything that is wrong with the configuration
     Check,
     /// Bring the database to this version's schema
     Migrate,
+    /// Look whether a backup is whole: exit with 14 when it is not
+    VerifyBackup {
+        /// The file that `authctl db backup` wrote
+        file: PathBuf,
+        /// Print what was found as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Use the SQLite database again that `authctl db move` has moved away
+    UndoMove,
     /// Print the OpenAPI document of the public API
     Openapi,
     /// Print the JSON schema of authd.toml
@@ -62,7 +75,7 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let command = cli.command;
+    let command = cli.command.clone();
     match run(command, &cli.args(std::env::vars_os())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -123,6 +136,12 @@ fn run(command: Option<Command>, args: &Args) -> Result<(), Failure> {
             start_log(&loaded, args)?;
             Ok(runtime()?.block_on(daemon::migrate(&loaded.config))?)
         }
+        Some(Command::VerifyBackup { file, json }) => verify_backup(&file, json),
+        Some(Command::UndoMove) => {
+            let loaded = Config::load(args)?;
+            start_log(&loaded, args)?;
+            print(runtime()?.block_on(daemon::undo_move(&loaded.config))?)
+        }
         Some(Command::Openapi) => print(&json(&daemon::openapi())?),
         Some(Command::ConfigSchema) => print(&json(&config::schema())?),
         Some(Command::GenerateKey) => print(&generate_key(&OsRandom)),
@@ -146,6 +165,29 @@ fn check(loaded: &Loaded) -> Result<(), Failure> {
     }
     daemon::check_files(&loaded.config)?;
     print("the configuration can be used")
+}
+
+/// Needs neither a configuration nor a daemon: backups are looked at wherever they are kept.
+fn verify_backup(file: &Path, as_json: bool) -> Result<(), Failure> {
+    let broken = |text: String| Failure { code: CHECK_FAILED, text };
+    let found = runtime()?.block_on(store::verify_backup(file));
+    let found = found.map_err(|error| broken(format!("{}: {error}", file.display())))?;
+    if as_json {
+        print(&json(&serde_json::to_value(&found).map_err(Failure::internal)?)?)?;
+    } else {
+        print(&summary(&found))?;
+    }
+    if found.problems.is_empty() { Ok(()) } else { Err(broken(found.problems.join("; "))) }
+}
+
+fn summary(found: &Verified) -> String {
+    let rows: u64 = found.tables.iter().map(|table| table.rows).sum();
+    let Verified { bytes, schema, audit_seq, unsealed, .. } = found;
+    let kek = found.kek_ids.join(" and ");
+    format!(
+        "{bytes} bytes, {rows} rows, schema {schema}; audit up to event {audit_seq}, {unsealed} not sealed yet\n\
+         needs the key-encryption key {kek}, which is not in it"
+    )
 }
 
 fn start_log(loaded: &Loaded, args: &Args) -> Result<log::LogHandle, Failure> {

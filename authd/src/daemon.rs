@@ -6,11 +6,13 @@ mod doctor;
 mod keyring;
 mod limits;
 mod metrics;
+mod moved;
 mod parts;
 mod policy;
 mod run;
 mod settings;
 
+pub use moved::undo_move;
 pub use run::{migrate, openapi, run};
 
 use crate::{
@@ -113,6 +115,8 @@ impl Daemon {
         let redis_place = limits::redis_place(config)?;
         let circuit = parts::circuit(DATABASE, config, &ports);
         let stores = store::open(parts::store_options(config, &ports, circuit.clone())).await?;
+        let upkeep = stores.upkeep(&config.places.data_dir);
+        moved::refuse(upkeep.as_ref(), config).await?;
         let (keks, root) = keyring::find(config, stores.wraps.as_ref(), ports.random.as_ref()).await?;
         let keks = Arc::new(keks);
         let notary = Arc::new(AuditKeys::new(&root));
@@ -146,6 +150,7 @@ impl Daemon {
                 signer: Arc::new(JwtSigner::new(parts::token_settings(config), keks, ports.random.clone())),
                 sealer,
                 circuits,
+                upkeep,
                 clock: ports.clock,
                 random: ports.random.clone(),
             },

@@ -62,6 +62,7 @@ pub mod breaker;
 pub mod chain;
 pub mod config;
 pub mod daemon;
+pub mod db;
 pub mod doctor;
 pub mod key;
 pub mod limit;
@@ -77,7 +78,7 @@ pub const MAX_PAGE: u32 = 1_000;
 /// Answer header of a stream: the sequence number after which it begins.
 pub const POSITION_HEADER: &str = "x-authd-position";
 /// Fields that hold secrets, in requests and in answers; what prints a call leaves them out.
-pub const SECRET_FIELDS: &[&str] = &["password", "password_hash", "reset_token"];
+pub const SECRET_FIELDS: &[&str] = &["password", "password_hash", "reset_token", "target_url"];
 
 /// What is known of a call without its types.
 #[derive(Debug, Clone, Copy)]
@@ -165,6 +166,9 @@ pub const CALLS: &[CallInfo] = &[
     CallInfo::of::<config::Show>(),
     CallInfo::of::<config::Check>(),
     CallInfo::of::<config::Schema>(),
+    CallInfo::of::<db::Status>(),
+    CallInfo::of::<db::Backup>(),
+    CallInfo::of::<db::Move>(),
 ];
 
 /// A request without fields: `{}`.

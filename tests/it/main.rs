@@ -33,6 +33,7 @@ macro_rules! on_both {
 mod admin;
 mod audit;
 mod bans;
+mod database;
 mod desk;
 mod device;
 mod failures;

@@ -117,6 +117,58 @@ impl Daemon {
         Self::start_in(Arc::new(dir), options, None).await
     }
 
+    /// Starts a daemon in a directory that is prepared first, and waits until it is ready. On PostgreSQL its
+    /// key-encryption key is the file `kek` there, made if it is missing.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub async fn start_prepared(options: Options, prepare: impl FnOnce(&Path)) -> Self {
+        let dir = Arc::new(tempfile::Builder::new().prefix("authd-").tempdir().expect("a temporary directory"));
+        prepare(dir.path());
+        let kek = dir.path().join("kek");
+        let kek = if kek.exists() { kek } else { new_kek(dir.path()) };
+        let kek = matches!(options.database, Database::Postgres(_)).then_some(kek);
+        Self::start_in(dir, options, kek).await
+    }
+
+    /// [`Self::start_prepared`] of a daemon on SQLite that listens and need not be ready.
+    ///
+    /// # Panics
+    /// When it does not listen.
+    pub async fn start_prepared_unready(options: Options, prepare: impl FnOnce(&Path)) -> Self {
+        let dir = Arc::new(tempfile::Builder::new().prefix("authd-").tempdir().expect("a temporary directory"));
+        prepare(dir.path());
+        Self::listen_in(dir, options, None).await
+    }
+
+    /// Starts it again after it ended; it listens then, and need not be ready.
+    pub async fn start_again_unready(&mut self) {
+        *self = Self::listen_in(self.dir.clone(), self.options.clone(), self.kek.clone()).await;
+    }
+
+    /// Starts it again, after it ended, in the same directory on another database with the same key-encryption key.
+    pub async fn start_again_on(&mut self, database: Database) {
+        self.point_to(database);
+        self.start_again().await;
+    }
+
+    /// The next start is on this database.
+    pub fn point_to(&mut self, database: Database) {
+        self.kek = matches!(database, Database::Postgres(_)).then(|| self.data_dir().join("kek"));
+        self.options.database = database;
+    }
+
+    /// Runs a command of `authd` with its configuration.
+    ///
+    /// # Panics
+    /// When the program is missing.
+    #[must_use]
+    pub fn command(&self, verb: &str) -> std::process::Output {
+        let mut command = Command::new(program("authd"));
+        command.arg("--config").arg(self.data_dir().join("etc/authd.toml")).arg("--data-dir").arg(self.data_dir());
+        command.env_clear().arg(verb).stdin(Stdio::null()).output().expect("authd can be started")
+    }
+
     /// Starts a daemon that is not waited for: it may be meant to fail.
     ///
     /// # Panics
@@ -146,6 +198,12 @@ impl Daemon {
     }
 
     async fn start_in(dir: Arc<TempDir>, options: Options, kek: Option<PathBuf>) -> Self {
+        let daemon = Self::listen_in(dir, options, kek).await;
+        daemon.until_ready().await;
+        daemon
+    }
+
+    async fn listen_in(dir: Arc<TempDir>, options: Options, kek: Option<PathBuf>) -> Self {
         let (mut running, log) = Self::launch(&options, dir.path(), kek.as_deref());
         let end = Instant::now() + START;
         let address = loop {
@@ -157,9 +215,7 @@ impl Daemon {
             assert!(Instant::now() < end, "authd does not listen after {START:?}:\n{}", log.text());
             tokio::time::sleep(Duration::from_millis(10)).await;
         };
-        let daemon = Self { options, dir, kek, running, address, log };
-        daemon.until_ready().await;
-        daemon
+        Self { options, dir, kek, running, address, log }
     }
 
     /// Waits until it says that it can do its work.

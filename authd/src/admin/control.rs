@@ -38,6 +38,9 @@ pub trait Control: Send + Sync {
     /// [`StoreError`]; the file follows within seconds.
     async fn keep_anchor(&self) -> Result<(), StoreError>;
 
+    /// What makes authd use the database at `to` with the keys of the present one.
+    fn configuration_for(&self, to: &str) -> String;
+
     /// This process's name in heartbeats.
     fn instance(&self) -> &str;
 }

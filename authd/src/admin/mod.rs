@@ -12,6 +12,7 @@ mod chain;
 pub mod control;
 mod credentials;
 mod daemon;
+mod db;
 mod groups;
 mod guard;
 mod key;
@@ -117,7 +118,7 @@ fn router(admin: Arc<Admin>) -> Router {
         address as address_calls, audit as audit_calls, chain as chain_calls, limit as limit_calls,
         session as session_calls, user as user_calls,
     };
-    use shared::admin::{breaker as breaker_calls, mode as mode_calls};
+    use shared::admin::{breaker as breaker_calls, db as db_calls, mode as mode_calls};
     Calls::new()
         .add::<daemon_calls::Status, _, _>(daemon::status)
         .add::<daemon_calls::Reload, _, _>(daemon::reload)
@@ -167,6 +168,9 @@ fn router(admin: Arc<Admin>) -> Router {
         .add::<limit_calls::Reset, _, _>(limit::reset)
         .add::<mode_calls::Show, _, _>(mode::show)
         .add::<mode_calls::Set, _, _>(mode::set)
+        .add::<db_calls::Status, _, _>(db::status)
+        .add_stream::<db_calls::Backup, _, _>(db::back_up)
+        .add_stream::<db_calls::Move, _, _>(db::move_to)
         .page(metrics::PATH, get(metrics::metrics))
         .add::<limit_calls::Top, _, _>(limit::top)
         .add::<limit_calls::Test, _, _>(limit_test::test)

@@ -5,6 +5,7 @@ use crate::domain::{
     audit::{Action, Event, EventFilter, EventOutcome, StoredEvent},
     page::{Page, PageRequest},
     store_error::StoreError,
+    upkeep::Writes,
 };
 
 impl Auth {
@@ -62,6 +63,10 @@ impl Auth {
     /// # Errors
     /// [`StoreError`]: no change can be made.
     pub async fn probe_audit(&self) -> Result<(), StoreError> {
+        if self.parts.upkeep.writes() != Writes::Taken {
+            // It takes none on purpose, while the database is being moved.
+            return Ok(());
+        }
         self.parts.audit.probe(self.job_event("readiness", Action::AuditRead)).await
     }
 

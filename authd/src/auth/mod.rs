@@ -41,6 +41,7 @@ mod session;
 mod spool;
 mod tally;
 mod transfer;
+mod upkeep;
 mod user;
 mod why;
 
@@ -73,6 +74,7 @@ pub use revoked::{Forget, RevokedSet};
 pub use rewrap::Encryption;
 pub use session::Keep;
 pub use transfer::{Hashes, ImportLine, LineFate, LineRefusal, Taken};
+pub use upkeep::DatabaseReport;
 pub use user::{NewUser, UserCreated};
 
 use crate::domain::{
@@ -94,6 +96,7 @@ use crate::domain::{
     session::{DeviceSummary, Network, Recording, ReplayScope, SessionCap, SessionStore},
     setting::{Readiness, SettingStore},
     tally::Tally,
+    upkeep::Upkeep,
     wrap::{WrapStore, Wrapper},
 };
 use ipnet::IpNet;
@@ -148,6 +151,8 @@ pub struct Parts {
     pub signer: Arc<dyn TokenSigner>,
     /// Seals and keyed hashes.
     pub sealer: Arc<dyn Sealer>,
+    /// The database as a whole.
+    pub upkeep: Arc<dyn Upkeep>,
     /// Circuit breakers, one for each dependency.
     pub circuits: Vec<Arc<Circuit>>,
     /// Time.

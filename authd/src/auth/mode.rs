@@ -6,6 +6,7 @@ use crate::domain::{
     failure::{self, Condition, Flow},
     setting::Setting,
     store_error::StoreError,
+    upkeep::Writes,
 };
 use shared::{mode::Mode, time::Span};
 use std::{sync::PoisonError, time::Duration};
@@ -53,6 +54,20 @@ impl Auth {
     /// The mode in force.
     #[must_use]
     pub fn mode(&self) -> ModeInForce {
+        let ordered = self.ordered_mode();
+        // A move puts writes off; a lockdown stays one.
+        match self.parts.upkeep.writes() {
+            Writes::Taken => ordered,
+            Writes::Held(_) | Writes::Moved { .. } if ordered.mode == Mode::Lockdown => ordered,
+            Writes::Held(at_ms) | Writes::Moved { at_ms, .. } => {
+                let changed = Some((at_ms, "db move".to_owned()));
+                ModeInForce { mode: Mode::ReadOnly, changed, expires_ms: None }
+            }
+        }
+    }
+
+    /// The mode that operators have ordered.
+    fn ordered_mode(&self) -> ModeInForce {
         let current = self.mode.read().unwrap_or_else(PoisonError::into_inner);
         // Also while the database is away, which else says that its time is over.
         if current.is_over(self.now_ms()) { ModeInForce::default() } else { current.clone() }
@@ -65,11 +80,10 @@ impl Auth {
         if self.is_locked_down() && failure::is_closed(flow, Condition::Lockdown) {
             return Some(Closing { condition: Condition::Lockdown, left_ms: None });
         }
-        let current = self.mode.read().unwrap_or_else(PoisonError::into_inner);
-        let condition = Condition::of(current.mode).filter(|condition| failure::is_closed(flow, *condition))?;
-        let now_ms = self.now_ms();
-        let left_ms = current.expires_ms.map(|end_ms| end_ms.saturating_sub(now_ms));
-        (!current.is_over(now_ms)).then_some(Closing { condition, left_ms })
+        let mode = self.mode();
+        let condition = Condition::of(mode.mode).filter(|condition| failure::is_closed(flow, *condition))?;
+        let left_ms = mode.expires_ms.map(|end_ms| end_ms.saturating_sub(self.now_ms()));
+        Some(Closing { condition, left_ms })
     }
 
     /// Sets the mode of all instances: here at once, elsewhere within a second.

@@ -4,7 +4,7 @@ use crate::{
     admin::control::Control,
     auth::{Alarm, AuditState, AuditTrouble, Auth, DatabaseState, Look, Operator},
     config::{self, Args, Config, Difference, Effect, Loaded, Origin},
-    daemon::{Daemon, anchor, metrics},
+    daemon::{Daemon, anchor, metrics, moved},
     domain::{
         audit::{Action, EventOutcome},
         breaker::Held,
@@ -13,6 +13,7 @@ use crate::{
         key::KeyState,
         limit::{PolicyName, Sharing},
         store_error::StoreError,
+        upkeep::Writes,
     },
     http::{Part, PartState, ReadyCheck},
     log::LogHandle,
@@ -155,6 +156,12 @@ impl Running {
         // Live limits lie above the configured ones; should storage be away, the next poll lays them there.
         let _ = self.auth().poll_settings().await.is_ok();
         Ok(())
+    }
+
+    /// What to do after the database was moved.
+    fn moved_away(&self) -> Option<String> {
+        let Writes::Moved { to, .. } = self.auth().parts.upkeep.writes() else { return None };
+        Some(format!("the database was moved to {to}: change database.url and key.encryption_key, then restart authd"))
     }
 
     async fn keys(&self) -> Keys {
@@ -329,7 +336,7 @@ impl Control for Running {
                 .chain(self.auth().alarms().into_iter().map(alarm))
                 .chain(self.auth().audit_troubles().into_iter().map(trouble))
                 .collect(),
-            problems: restored.into_iter().chain(encryption).chain(warnings).collect(),
+            problems: restored.into_iter().chain(self.moved_away()).chain(encryption).chain(warnings).collect(),
         }
     }
 
@@ -376,6 +383,10 @@ impl Control for Running {
     async fn keep_anchor(&self) -> Result<(), StoreError> {
         let path = self.loaded().config.places.audit_anchor.clone();
         anchor::check(&self.daemon.auth, &path).await
+    }
+
+    fn configuration_for(&self, to: &str) -> String {
+        moved::configuration(&self.loaded().config, to)
     }
 
     fn instance(&self) -> &str {

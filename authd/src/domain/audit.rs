@@ -72,6 +72,10 @@ actions! {
     AuditLagging = "audit.lagging",
     ConfigReloaded = "config.reloaded",
     ConfigRejected = "config.rejected",
+    DatabaseBackedUp = "database.backed_up",
+    DatabaseMoveBegun = "database.move_begun",
+    DatabaseMoved = "database.moved",
+    DatabaseMoveUndone = "database.move_undone",
     DaemonStarted = "daemon.started",
     DaemonStopped = "daemon.stopped",
     ClockStepped = "clock.stepped",
@@ -125,7 +129,7 @@ pub enum Actor {
 /// What was acted on: `session`, `ses_…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// `user`, `session`, `key`, `limit`, `config`, `daemon`, `socket`,
+    /// `user`, `session`, `key`, `limit`, `config`, `daemon`, `database`, `socket`,
     /// `address`.
     pub kind: &'static str,
     /// Its id; text from users has control characters escaped by whoever prints it.

@@ -40,5 +40,6 @@ pub mod spread;
 pub mod store_error;
 pub mod tally;
 pub mod token;
+pub mod upkeep;
 pub mod why;
 pub mod wrap;

@@ -5,6 +5,7 @@ mod chain;
 mod hard;
 mod keys;
 mod seal;
+mod upkeep;
 
 use crate::{
     auth::{Auth, Parts, RegistrationMode, Settings},
@@ -140,6 +141,7 @@ fn auth() -> Auth {
         signer: down.clone(),
         sealer: down.clone(),
         circuits: Vec::new(),
+        upkeep: down.clone(),
         clock: down,
         random: Arc::new(OsRandom),
     };

@@ -10,6 +10,7 @@ use crate::{
         restore::RestoreGuard,
         store_error::StoreError,
         tally::{StorageTally, StorageWork},
+        upkeep::Writes,
     },
     store::{
         error::{Stored, fault, unknown, was_answered},
@@ -117,12 +118,23 @@ pub(super) struct Context {
     pub(super) notary: OnceLock<Arc<dyn Notary>>,
     /// Looks at every new connection.
     pub(super) guard: Arc<RestoreGuard>,
+    /// Whether the database takes writes, or is being moved.
+    pub(super) writes: std::sync::RwLock<Writes>,
 }
 
 impl Context {
     /// What every event is written with.
     pub(super) fn notary(&self) -> Stored<&dyn Notary> {
         self.notary.get().map(Arc::as_ref).ok_or_else(|| StoreError::unavailable("the audit key is not there yet"))
+    }
+
+    /// Refuses a change while the database is being moved, and afterwards; it is well, so nobody else hears of it.
+    pub(super) fn admit_write(&self) -> Stored<()> {
+        match *self.writes.read().unwrap_or_else(PoisonError::into_inner) {
+            Writes::Taken => Ok(()),
+            Writes::Held(_) => Err(StoreError::unavailable("writes are put off: the database is being moved")),
+            Writes::Moved { .. } => Err(StoreError::unavailable("the database was moved and takes no writes")),
+        }
     }
 
     /// Notes what time the database has now.
@@ -281,6 +293,7 @@ impl Db {
         T: Send + 'static,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
     {
+        self.context.admit_write()?;
         let call = self.call(StorageWork::Write)?;
         let begun_us = self.context.clock.monotonic_us();
         let result = match &self.backend {
@@ -298,6 +311,7 @@ impl Db {
         T: Send + 'static,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
     {
+        self.context.admit_write()?;
         let call = self.call(StorageWork::Write)?;
         let begun_us = self.context.clock.monotonic_us();
         let result = match &self.backend {

@@ -43,9 +43,11 @@ mod session_stats;
 mod setting;
 mod sqlite_writer;
 mod sweep;
+mod upkeep;
 mod wrap;
 
 pub use open::{OpenError, StoreOptions, open};
+pub use upkeep::{CheckError, verify as verify_backup};
 
 use crate::domain::{
     account::AccountStore,
@@ -59,9 +61,10 @@ use crate::domain::{
     session::SessionStore,
     setting::{Readiness, SettingStore},
     tally::StorageTally,
+    upkeep::Upkeep,
     wrap::WrapStore,
 };
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 /// Everything that is stored.
 #[derive(Clone)]
@@ -119,6 +122,12 @@ impl Stores {
     pub fn entrust(&self, notary: Arc<dyn Notary>) {
         // There is one already only if somebody else was faster with the same key.
         let _ = self.db.context.notary.set(notary);
+    }
+
+    /// Looks after the database; copies of it are made in `scratch`, a directory.
+    #[must_use]
+    pub fn upkeep(&self, scratch: &Path) -> Arc<dyn Upkeep> {
+        Arc::new(upkeep::Care::of(self.db.clone(), scratch))
     }
 
     /// Waits for the changes under way, refuses new ones and closes the database. Call it last.

@@ -2,9 +2,10 @@
 
 use crate::{
     domain::{
+        breaker::BreakerSettings,
         chain::Notary,
         circuit::Circuit,
-        clock::{Clock, Random},
+        clock::{Clock, OsRandom, Random, SystemClock},
         outage::Outages,
     },
     store::{
@@ -32,13 +33,15 @@ use std::{
     time::Duration,
 };
 
-static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
-static POSTGRES: Migrator = sqlx::migrate!("../migrations/postgres");
+pub(super) static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
+pub(super) static POSTGRES: Migrator = sqlx::migrate!("../migrations/postgres");
 
 /// Connections that read SQLite beside its writer.
 const READERS: u32 = 4;
 /// Between two attempts to reach a database that is not there yet.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long a look at a file may wait for its disk.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// A connection that was idle longer, or since before storage last failed, is asked whether it still works before it
 /// is used.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
@@ -178,6 +181,7 @@ fn context(options: &StoreOptions) -> Arc<Context> {
         tally: Arc::default(),
         notary: options.notary.clone().map(OnceLock::from).unwrap_or_default(),
         guard: Arc::default(),
+        writes: std::sync::RwLock::default(),
     })
 }
 
@@ -223,6 +227,34 @@ async fn attempt(place: &Place, options: &StoreOptions, context: &Arc<Context>) 
     }
 }
 
+/// How to look at a file that nobody uses: nothing is written, neither into it nor beside it.
+pub(super) fn look_at(file: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(file).read_only(true).immutable(true).disable_statement_logging()
+}
+
+/// A database that is only looked at, without the schema being touched.
+pub(super) async fn read_only(file: &Path) -> Result<Db, sqlx::Error> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let breaker = BreakerSettings { failures: u32::MAX, window_ms: 1, open_for_ms: 1, half_open_max_calls: 1 };
+    let options = StoreOptions {
+        url: String::new(),
+        max_connections: 1,
+        acquire_timeout: PATIENCE,
+        statement_timeout: PATIENCE,
+        start_timeout: PATIENCE,
+        revocation_keep_ms: 0,
+        circuit: Arc::new(Circuit::new("file", breaker, clock.clone())),
+        notary: None,
+        clock,
+        random: Arc::new(OsRandom),
+    };
+    let sqlite = look_at(file);
+    let (conn, context) = (sqlite.connect().await?, context(&options));
+    let readers = open_readers(sqlite.clone(), &options).await?;
+    let writer = Writer::start(conn, sqlite, Kept::InFile, context.clone());
+    Ok(Db::new(Backend::Sqlite { writer, readers: Some(readers) }, context))
+}
+
 fn sqlite_options(options: &StoreOptions) -> SqliteConnectOptions {
     SqliteConnectOptions::new().foreign_keys(true).busy_timeout(options.statement_timeout).disable_statement_logging()
 }
@@ -237,7 +269,7 @@ async fn open_readers(sqlite: SqliteConnectOptions, options: &StoreOptions) -> R
 }
 
 /// Makes the file readable by its owner alone; SQLite gives the files beside it the same mode.
-fn create_private(path: &Path) -> io::Result<()> {
+pub(super) fn create_private(path: &Path) -> io::Result<()> {
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     }

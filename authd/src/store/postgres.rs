@@ -8,7 +8,7 @@ use crate::{
         error::{Stored, fault, unknown},
     },
 };
-use sqlx::{Executor, PgPool, Postgres, pool::PoolConnection};
+use sqlx::{Executor, PgPool, Postgres, pool::PoolConnection, postgres::PgConnectOptions};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -68,6 +68,16 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn new(pool: PgPool) -> Self {
         Self { pool, changes: Arc::default() }
+    }
+
+    /// How its connections are made.
+    pub(super) fn options(&self) -> Arc<PgConnectOptions> {
+        self.pool.connect_options()
+    }
+
+    /// How many connections are open, and how many there may be.
+    pub(super) fn connections(&self) -> (u32, u32) {
+        (self.pool.size(), self.pool.options().get_max_connections())
     }
 
     /// One statement that commits by itself; in a task that nobody but the runtime ends.

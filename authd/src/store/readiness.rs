@@ -4,7 +4,7 @@ use crate::{
     domain::{outage::Outages, setting::Readiness, store_error::StoreError},
     store::{
         db::{Backend, Db},
-        dialect::{on_db, on_tx},
+        dialect::{on_db, on_read, on_tx},
     },
 };
 use std::sync::PoisonError;
@@ -17,6 +17,14 @@ pub(super) struct Probe {
 #[async_trait::async_trait]
 impl Readiness for Probe {
     async fn probe(&self) -> Result<i64, StoreError> {
+        if self.db.context.admit_write().is_err() {
+            // It is well: writes are put off on purpose.
+            return on_read!(self.db, |tx| {
+                let clock = tx.clock();
+                let (now_ms,): (i64,) = on_db!(tx, one ["SELECT " NOW " AS now_ms"](clock))?;
+                Ok(now_ms)
+            });
+        }
         on_tx!(self.db, |tx| {
             let clock = tx.clock();
             let (now_ms,): (i64,) = on_db!(tx, one ["UPDATE probe SET at_ms = " NOW " WHERE probe.name = 'ready'

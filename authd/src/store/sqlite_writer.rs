@@ -34,6 +34,15 @@ pub(super) enum Undo {
     WithGroup,
 }
 
+/// Whether a change may happen while the database is being moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// It may not: it would be lost.
+    Ordinary,
+    /// It is part of the move.
+    Mover,
+}
+
 /// A change in the queue: it keeps its own answer, so that the writer needs no type parameter.
 trait Work: Send {
     fn run<'a>(&'a mut self, conn: &'a mut SqliteConnection, context: &'a Context) -> BoxFuture<'a, Fate>;
@@ -45,6 +54,7 @@ trait Work: Send {
 struct Job<T, F> {
     body: Option<F>,
     undo: Undo,
+    pass: Pass,
     /// When the caller is refused, by the monotonic clock.
     until: i64,
     result: Option<Stored<T>>,
@@ -61,6 +71,13 @@ where
             let Some(body) = self.body.take() else { return Fate::Undo };
             if context.clock.monotonic_ms() >= self.until {
                 self.result = Some(Err(StoreError::unavailable("the writer was too busy")));
+                return Fate::Keep;
+            }
+            // Here, where changes pass one by one: none comes between a move and what it has seen.
+            if self.pass == Pass::Ordinary
+                && let Err(held) = context.admit_write()
+            {
+                self.result = Some(Err(held));
                 return Fate::Keep;
             }
             let mut tx = Tx::new(Conn::Sqlite(conn), context, Commits::Apart);
@@ -128,9 +145,26 @@ impl Writer {
         T: Send + 'static,
         F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
     {
+        self.pass(context, budget, (undo, Pass::Ordinary), body).await
+    }
+
+    /// A change that is part of a move; every change queued before it has happened or was refused.
+    pub(super) async fn write_moving<T, F>(&self, context: &Context, body: F) -> Stored<T>
+    where
+        T: Send + 'static,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
+    {
+        self.pass(context, Budget::Bulk, (Undo::Alone, Pass::Mover), body).await
+    }
+
+    async fn pass<T, F>(&self, context: &Context, budget: Budget, how: (Undo, Pass), body: F) -> Stored<T>
+    where
+        T: Send + 'static,
+        F: for<'t, 'c> FnOnce(&'t mut Tx<'c>) -> BoxFuture<'t, Stored<T>> + Send + 'static,
+    {
         let (caller, answer) = oneshot::channel();
-        let job =
-            Message::Work(Box::new(Job { body: Some(body), undo, until: context.until(budget), result: None, caller }));
+        let ((undo, pass), until) = (how, context.until(budget));
+        let job = Message::Work(Box::new(Job { body: Some(body), undo, pass, until, result: None, caller }));
         match tokio::time::timeout(context.acquire_timeout, self.queue.send(job)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(StoreError::unavailable("the writer has stopped")),

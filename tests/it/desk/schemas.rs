@@ -106,6 +106,7 @@ on_both! {
         let key = daemon.ctl().run(&["key", "list", "-o", "ids"]).await.stdout;
         let key = key.lines().next().expect("a key");
         let ada = "ada@example.org";
+        let backup = daemon.data_dir().join("backup").to_string_lossy().into_owned();
         let lines: Vec<Vec<&str>> = vec![
             vec!["status"],
             vec!["session", "list"],
@@ -144,6 +145,11 @@ on_both! {
             vec!["config", "check"],
             vec!["config", "diff"],
             vec!["reload", "--dry-run"],
+            vec!["db", "status"],
+            vec!["db", "migrate"],
+            vec!["db", "backup", "unused", "--dry-run"],
+            vec!["db", "backup", &backup],
+            vec!["db", "verify-backup", &backup],
             vec!["why", ada],
             vec!["why", &tokens.session],
             vec!["why", "127.0.0.1"],

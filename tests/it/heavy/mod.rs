@@ -7,6 +7,7 @@ mod fuzz;
 mod hangups;
 mod keys;
 mod kills;
+mod moves;
 mod overload;
 mod pauses;
 mod races;

@@ -86,7 +86,7 @@ const BREAKER: BreakerSettings =
     BreakerSettings { failures: 5, window_ms: 10_000, open_for_ms: 5_000, half_open_max_calls: 1 };
 
 /// The audit key of every database of these tests.
-fn notary() -> AuditKeys {
+pub(crate) fn notary() -> AuditKeys {
     AuditKeys::new(&Root::from_bytes(&std::array::from_fn(|at| u8::try_from(at).unwrap())).unwrap())
 }
 

@@ -142,7 +142,8 @@ impl Condition {
                  clock as degraded."
             }
             Self::ReadOnly => {
-                "Changes get 503 `READ_ONLY` with Retry-After. The event `mode.changed` says who ordered it."
+                "Changes get 503 `READ_ONLY` with Retry-After. The event `mode.changed` says who ordered it, or \
+                 `database.move_begun` who moves the database."
             }
             Self::NoLogin => {
                 "Registration and login get 503 `READ_ONLY` with Retry-After. The event `mode.changed` says who \
