@@ -1,5 +1,6 @@
 //! The audit log as operators use it: verify, export, sign, and what comes to light.
 
+mod closed;
 mod mutation;
 mod proof;
 mod tamper;

@@ -3,10 +3,10 @@
 use crate::auth::{Auth, Operator, OperatorRefusal};
 use crate::domain::{
     audit::{Action, EventOutcome, StoredEvent},
-    chain::ChainStats,
+    chain::{ChainStats, Placed},
     store_error::StoreError,
 };
-use shared::chain::{Anchor, AuditKey, Checkpoint, Entry, verify::Tail};
+use shared::chain::{Anchor, AuditKey, Checkpoint, Entry, Tombstone, verify::Tail};
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, AtomicI64, Ordering},
@@ -70,14 +70,27 @@ impl Auth {
             self.chain.caught_up_ms.store(self.parts.clock.monotonic_ms(), Ordering::Relaxed);
             return Ok(0);
         }
-        let sealed = self.parts.audit.seal(batch).await?;
+        let sealed = match self.parts.audit.seal(batch).await {
+            Err(fault @ StoreError::Corrupt(_)) => {
+                self.suspect(&format!("events cannot be sealed any more ({fault})")).await;
+                return Err(fault);
+            }
+            sealed => sealed?,
+        };
+        self.parts.guard.advance(sealed.head);
         if sealed.count < batch {
             self.chain.caught_up_ms.store(self.parts.clock.monotonic_ms(), Ordering::Relaxed);
         }
-        if let Some(first) = sealed.forged.first() {
-            self.suspect(&format!("event {first} was written without the audit key")).await;
-            let event = self.job_event("seal", Action::AuditTampered).about("event", first).denied("mac");
-            self.parts.audit.append(vec![event.with("events", sealed.forged.len())]).await?;
+        let found = [
+            (&sealed.forged, "mac", "was written without the audit key"),
+            (&sealed.misplaced, "place", "was put into the chain, or changed there, by somebody else than authd"),
+        ];
+        for (events, reason, what) in found {
+            if let Some(first) = events.first() {
+                self.suspect(&format!("event {first} {what}")).await;
+                let event = self.job_event("seal", Action::AuditTampered).about("event", first).denied(reason);
+                self.parts.audit.append(vec![event.with("events", events.len())]).await?;
+            }
         }
         Ok(sealed.count)
     }
@@ -148,15 +161,28 @@ impl Auth {
         let chain = &self.parts.chain;
         let Tail { head_seq, head_hash, last } = chain.tail().await?;
         let before = chain.last_checkpoint().await?;
-        let (number, signed_seq, made_ms) = before.map_or((0, 0, i64::MIN), |c| (c.number, c.seq, c.at_ms));
+        let (number, signed_seq, made_ms) = match before {
+            Some(before) if self.is_signed(&before) => (before.number, before.seq, before.at_ms),
+            Some(before) => {
+                // Whoever puts one there must not end the signing.
+                self.suspect(&format!("checkpoint {} was not signed by this installation", before.number)).await;
+                (before.number, 0, i64::MIN)
+            }
+            None => (0, 0, i64::MIN),
+        };
         let (now_ms, _) = chain.last_run("checkpoint").await?;
-        let is_due = pace == CheckpointPace::Now || now_ms.saturating_sub(made_ms) >= CHECKPOINT_MS;
+        // A clock that went back does not put it off.
+        let is_due = pace == CheckpointPace::Now || now_ms.abs_diff(made_ms) >= CHECKPOINT_MS.unsigned_abs();
         if head_seq <= signed_seq || !is_due {
             return Ok(None);
         }
-        if last != Some((head_seq, Some(head_hash.clone()))) {
+        let at_head = chain.find("", Some(head_seq)).await?.and_then(|event| event.hash);
+        if at_head.as_ref() != Some(&head_hash) {
             self.suspect("the head of the audit chain is not its last event, and is not signed").await;
             return Ok(None);
+        }
+        if last.is_some_and(|(last, _)| last != head_seq) {
+            self.suspect("an event stands behind the head of the audit chain").await;
         }
         let mut checkpoint = Checkpoint {
             number: number.saturating_add(1),
@@ -216,19 +242,35 @@ impl Auth {
     /// Whether the database still has this checkpoint, or has purged it.
     pub(super) async fn has_checkpoint(&self, checkpoint: &Checkpoint) -> Result<bool, StoreError> {
         let placed = self.parts.chain.checkpoints(checkpoint.number.saturating_sub(1), 1).await?;
-        if placed.first().is_some_and(|(found, _)| found == checkpoint) {
+        let is_it = |(found, hash): &Placed| found == checkpoint && hash.as_ref() == Some(&checkpoint.hash);
+        if placed.first().is_some_and(is_it) {
             return Ok(true);
         }
+        let keys = self.audit_keys();
+        let is_ours = |last: &Tombstone| {
+            keys.iter().any(|key| key.id == last.key && key.verifies(&last.message(), &last.signature))
+        };
         let tombstones = self.parts.chain.tombstones().await?;
-        Ok(tombstones.last().is_some_and(|last| last.checkpoint >= checkpoint.number))
+        Ok(tombstones.last().is_some_and(|last| last.checkpoint >= checkpoint.number && is_ours(last)))
+    }
+
+    /// Whether this installation signed it.
+    pub(super) fn is_signed(&self, checkpoint: &Checkpoint) -> bool {
+        let keys = self.audit_keys();
+        keys.iter().any(|key| key.id == checkpoint.key && key.verifies(&checkpoint.message(), &checkpoint.signature))
+    }
+
+    /// Whether the database was compared with an anchor before, by what was signed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn had_anchor(&self) -> Result<bool, StoreError> {
+        Ok(self.signed_checkpoint().await?.is_some_and(|last| last.anchored_seq > 0))
     }
 
     /// The last checkpoint, if it was signed by this installation.
     pub(super) async fn signed_checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
-        let Some(last) = self.parts.chain.last_checkpoint().await? else { return Ok(None) };
-        let keys = self.audit_keys();
-        let is_signed = keys.iter().any(|key| key.id == last.key && key.verifies(&last.message(), &last.signature));
-        Ok(Some(last).filter(|_| is_signed))
+        Ok(self.parts.chain.last_checkpoint().await?.filter(|last| self.is_signed(last)))
     }
 
     /// One event by id or place, with its MAC and hash. The read is recorded.

@@ -23,6 +23,7 @@ pub struct AuditExport {
     checkpoint: Option<i64>,
     last_checkpoint: i64,
     events: u64,
+    tombstones: usize,
     step: Step,
 }
 
@@ -59,6 +60,7 @@ impl Auth {
             checkpoint: Some(i64::MIN),
             last_checkpoint,
             events: 0,
+            tombstones: 0,
             step: Step::Head,
         })
     }
@@ -85,7 +87,9 @@ impl AuditExport {
             after_hash: self.begin_hash.clone(),
         };
         let keys = auth.parts.chain.keys().await?.into_iter().map(|(key, _)| Line::Key(key));
-        let tombstones = auth.parts.chain.tombstones().await?.into_iter().map(Line::Tombstone);
+        let tombstones = auth.parts.chain.tombstones().await?;
+        self.tombstones = tombstones.len();
+        let tombstones = tombstones.into_iter().map(Line::Tombstone);
         self.step = Step::Body;
         Ok(std::iter::once(Line::Header(header)).chain(keys).chain(tombstones).collect())
     }
@@ -93,6 +97,11 @@ impl AuditExport {
     async fn body(&mut self, auth: &Auth) -> Result<Vec<Line>, StoreError> {
         let up_to = self.tail.last.as_ref().map_or(0, |(seq, _)| *seq);
         let batch = auth.parts.chain.sealed(self.after, up_to, BATCH).await?;
+        let next = batch.first().and_then(|entry| entry.seq);
+        if next != self.after.checked_add(1) && auth.parts.chain.tombstones().await?.len() != self.tombstones {
+            // What this export has said of them is not true any more.
+            return Err(StoreError::unavailable("events were purged while they were exported: export them again"));
+        }
         let mut lines = Vec::with_capacity(batch.len());
         if batch.is_empty() {
             // Checkpoints of events that are not there tell of them.

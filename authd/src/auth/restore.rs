@@ -2,7 +2,7 @@
 //! has ended every session opened before.
 
 use crate::auth::{Auth, Operator, OperatorRefusal};
-use crate::domain::{audit::Action, setting::Setting, store_error::StoreError};
+use crate::domain::{audit::Action, restore::is_older, setting::Setting, store_error::StoreError};
 use shared::chain::Anchor;
 use std::sync::atomic::Ordering;
 
@@ -12,6 +12,15 @@ const EPOCH: &str = "epoch.global";
 /// Whether a database at `seq` and `epoch` is older than the anchor, and nobody has accepted it.
 fn is_ahead(anchor: &Anchor, seq: i64, epoch: i64) -> bool {
     anchor.seq > seq && anchor.epoch >= epoch
+}
+
+/// The one of two anchors that has seen more.
+#[must_use]
+pub fn newer(one: Anchor, other: Option<Anchor>) -> Anchor {
+    match other {
+        Some(other) if (other.epoch, other.seq) > (one.epoch, one.seq) => other,
+        _ => one,
+    }
 }
 
 /// What a look at the anchor found.
@@ -35,13 +44,25 @@ impl Auth {
         self.parts.guard.is_locked()
     }
 
+    /// Takes no requests on the public API until a restore is accepted.
+    pub fn lock_down(&self) {
+        self.parts.guard.lock();
+    }
+
     /// Compares the database with what was seen before, and locks down when it is older.
     ///
     /// # Errors
     /// [`StoreError`]; nothing is decided then.
     pub async fn compare_with_anchor(&self, seen: Option<Anchor>) -> Result<Restored, StoreError> {
+        // Before the database is asked: it goes on meanwhile.
+        let guarded = self.parts.guard.seen();
         let epoch = epoch(&self.parts.settings.all().await?);
         let seq = self.parts.audit.head().await?;
+        let seen = match guarded.filter(|_| is_older(guarded, seq, epoch)) {
+            // The anchor follows every few seconds; memory knows more.
+            Some((seq, epoch)) => Some(newer(Anchor { seq, epoch, ..seen.clone().unwrap_or_default() }, seen)),
+            None => seen,
+        };
         let known = seen.as_ref().and_then(|seen| seen.checkpoint.clone());
         let is_accepted = seen.as_ref().is_some_and(|seen| seen.epoch < epoch);
         let is_other = match &known {
@@ -79,7 +100,12 @@ impl Auth {
         let who = format!("uid {}", operator.uid);
         self.parts.settings.put(EPOCH, &next.to_string(), &who, None, event.with("accept_restore", "yes")).await?;
         self.poll_settings().await?;
-        self.parts.guard.saw(self.parts.audit.head().await?, next);
+        let seq = self.parts.audit.head().await?;
+        self.parts.guard.saw(seq, next);
+        if self.anchor().is_none() {
+            // Its file could not be read; from here on it is known again what was seen.
+            self.remember_anchor(Anchor { seq, epoch: next, checkpoint: None, keys: self.audit_keys() });
+        }
         Ok(next)
     }
 

@@ -1,7 +1,7 @@
 //! The anchor file: how far the audit had come, kept outside the database so that a restored one is noticed (R13).
 
 use crate::{
-    auth::{Auth, Restored},
+    auth::{Auth, Restored, newer},
     domain::store_error::StoreError,
 };
 use shared::chain::Anchor;
@@ -11,18 +11,41 @@ use tracing::{error, warn};
 /// Compares the database with the anchor and, unless it is older, moves the anchor.
 pub(super) async fn check(auth: &Auth, path: &Path) -> Result<(), StoreError> {
     let file = path.to_owned();
-    let seen = match off_thread(move || read(&file)).await {
-        Ok(seen) => seen,
+    let stored = match off_thread(move || read(&file)).await {
+        Ok(stored) => stored,
+        Err(cause) if auth.anchor().is_none() => {
+            auth.lock_down();
+            error!(
+                path = %path.display(), %cause,
+                "the anchor cannot be read, so nobody can say whether the database was restored: public API locked \
+                 down; put the file right, or, after making sure which database this is, run: authctl session \
+                 epoch-bump --accept-restore"
+            );
+            return Ok(());
+        }
         Err(cause) => {
-            warn!(path = %path.display(), %cause, "the anchor cannot be read: a database restored before now goes unnoticed");
+            warn!(path = %path.display(), %cause, "the anchor cannot be read: what this instance remembers counts");
             None
         }
     };
-    match auth.compare_with_anchor(seen.clone()).await? {
+    let is_first_look = auth.anchor().is_none();
+    if stored.is_none() && is_first_look && auth.had_anchor().await? {
+        warn!(
+            path = %path.display(),
+            "there is no anchor, though the database was compared with one before: whether it was restored since then \
+             goes unnoticed this time"
+        );
+    }
+    // A file that was deleted or set back does not make this instance forget.
+    let seen = match stored.clone() {
+        Some(stored) => Some(newer(stored, auth.anchor())),
+        None => auth.anchor(),
+    };
+    match auth.compare_with_anchor(seen).await? {
         Restored::No(anchor) => {
             let (file, text) = (path.to_owned(), anchor.to_string());
             let written =
-                if seen.as_ref() == Some(&anchor) { Ok(()) } else { off_thread(move || write(&file, &text)).await };
+                if stored.as_ref() == Some(&anchor) { Ok(()) } else { off_thread(move || write(&file, &text)).await };
             match written {
                 Ok(()) => auth.remember_anchor(anchor),
                 Err(cause) => {

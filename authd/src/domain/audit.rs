@@ -353,6 +353,10 @@ pub struct Sealed {
     pub count: u32,
     /// Ids of those among them that somebody without the key wrote or changed.
     pub forged: Vec<String>,
+    /// Ids of events that somebody gave a place who is no sealer, or whose hash is not the one they were sealed with.
+    pub misplaced: Vec<String>,
+    /// The last place of the chain now.
+    pub head: i64,
 }
 
 /// Why a spool does not keep events.

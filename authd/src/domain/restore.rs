@@ -1,7 +1,7 @@
 //! The restore guard (R13): what this instance has seen of the database, for every new connection to be compared with.
 
 use std::sync::{
-    Mutex, PoisonError,
+    Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -19,10 +19,30 @@ impl RestoreGuard {
         self.is_locked.load(Ordering::Relaxed)
     }
 
+    /// The last place of the chain that was seen, and the global epoch.
+    #[must_use]
+    pub fn seen(&self) -> Option<(i64, i64)> {
+        *self.known()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<(i64, i64)>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Remembers what was seen, and takes requests.
     pub fn saw(&self, seq: i64, epoch: i64) {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some((seq, epoch));
+        let mut known = self.known();
+        let same = known.filter(|(_, seen_epoch)| *seen_epoch == epoch).map_or(seq, |(seen_seq, _)| seen_seq.max(seq));
+        *known = Some((same, epoch));
+        drop(known);
         self.is_locked.store(false, Ordering::Relaxed);
+    }
+
+    /// Remembers that the chain has come so far.
+    pub fn advance(&self, seq: i64) {
+        if let Some((seen_seq, _)) = self.known().as_mut() {
+            *seen_seq = seq.max(*seen_seq);
+        }
     }
 
     /// Takes no requests.
@@ -30,13 +50,19 @@ impl RestoreGuard {
         self.is_locked.store(true, Ordering::Relaxed);
     }
 
-    /// What a new connection shows: locks when it is older than what was seen, unless an operator has accepted that.
-    pub fn look(&self, seq: i64, epoch: i64) {
-        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.is_some_and(|(seen_seq, seen_epoch)| seq < seen_seq && epoch <= seen_epoch) {
+    /// What a new connection shows: locks when it is older than what had been seen `before` it was asked, unless an
+    /// operator has accepted that.
+    pub fn look(&self, before: Option<(i64, i64)>, seq: i64, epoch: i64) {
+        if is_older(before, seq, epoch) {
             self.lock();
         }
     }
+}
+
+/// Whether a database at `seq` and `epoch` is older than what was seen, and nobody has accepted it.
+#[must_use]
+pub fn is_older(seen: Option<(i64, i64)>, seq: i64, epoch: i64) -> bool {
+    seen.is_some_and(|(seen_seq, seen_epoch)| seq < seen_seq && epoch <= seen_epoch)
 }
 
 #[cfg(test)]
@@ -46,15 +72,23 @@ mod tests {
     #[test]
     fn a_connection_to_an_older_database_locks_until_its_epoch_has_moved() {
         let guard = RestoreGuard::default();
-        guard.look(0, 0);
+        let look = |seq, epoch| guard.look(guard.seen(), seq, epoch);
+        guard.advance(7);
+        look(0, 0);
         assert!(!guard.is_locked(), "nothing was seen yet");
-        guard.saw(42, 1);
-        guard.look(42, 1);
-        guard.look(41, 2);
+        guard.saw(40, 1);
+        guard.advance(42);
+        guard.saw(41, 1);
+        look(42, 1);
+        look(41, 2);
         assert!(!guard.is_locked());
-        guard.look(41, 1);
+        let before = guard.seen();
+        guard.advance(50);
+        guard.look(before, 45, 1);
+        assert!(!guard.is_locked(), "it was asked before the chain went on");
+        look(49, 1);
         assert!(guard.is_locked());
         guard.saw(41, 2);
-        assert!(!guard.is_locked());
+        assert!(!guard.is_locked() && guard.seen() == Some((41, 2)));
     }
 }

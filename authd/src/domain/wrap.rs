@@ -97,7 +97,7 @@ pub trait WrapStore: Send + Sync {
     async fn wrapped(&self) -> Result<Vec<Wrapped>, StoreError>;
 
     /// Stores the root secret of a new installation: the one now stored, which is another's when it came first.
-    /// [`StoreError::Corrupt`] when there are signing keys already, so that the root secret must have been lost.
+    /// [`StoreError::Corrupt`] when there are keys, events or accounts already, so that the root secret must have been lost.
     async fn plant(&self, root: Wrapped) -> Result<Wrapped, StoreError>;
 
     /// Replaces `old` by `new` and writes the event; `false`, and nothing happens, when `old` is not stored any more.

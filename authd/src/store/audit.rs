@@ -142,7 +142,8 @@ impl AuditLog for Audit {
     async fn after(&self, after: i64, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
         let limit = i64::from(limit.min(MOST));
         let rows: Vec<EventRow> = on_read!(self.db, |tx| {
-            on_db!(tx, all ["SELECT " STORED " FROM event WHERE event.seq IS NOT NULL AND event.seq > $1
+            on_db!(tx, all ["SELECT " STORED " FROM event WHERE event.seq > $1
+                AND event.seq <= (SELECT chain_head.seq FROM chain_head WHERE chain_head.name = 'audit')
                 ORDER BY event.seq LIMIT $2"](after, limit))
         })?;
         Ok(readable(rows))

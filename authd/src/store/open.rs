@@ -324,9 +324,10 @@ async fn open_postgres(
         .after_connect(move |conn, _| {
             let guard = guard.clone();
             Box::pin(async move {
+                let before = guard.seen();
                 let seen: Option<(i64, i64)> = sqlx::query_as(SEEN).fetch_optional(conn).await?;
                 if let Some((seq, epoch)) = seen {
-                    guard.look(seq, epoch);
+                    guard.look(before, seq, epoch);
                 }
                 Ok(())
             })

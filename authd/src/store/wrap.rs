@@ -42,16 +42,19 @@ impl WrapStore for Wraps {
 
     async fn plant(&self, new: Wrapped) -> Result<Wrapped, StoreError> {
         on_tx!(self.db, |tx| {
-            let (keys,): (i64,) = on_db!(tx, one["SELECT count(*) FROM signing_key"]())?;
-            if let (0, None) = (keys, root(tx).await?) {
+            let (rows,): (i64,) = on_db!(
+                tx,
+                one["SELECT count(*) FROM (SELECT 1 AS one FROM signing_key UNION ALL SELECT 1 FROM audit_key
+                UNION ALL SELECT 1 FROM event UNION ALL SELECT 1 FROM account LIMIT 1) AS used"]()
+            )?;
+            if let (0, None) = (rows, root(tx).await?) {
                 let clock = tx.clock();
                 on_db!(tx, execute ["INSERT INTO root_secret (wrapped, kek_id, created_ms) VALUES ($2, $3, " NOW ")
                     ON CONFLICT (tenant_id) DO NOTHING"](clock, new.bytes.as_slice(), new.kek.as_str()))?;
             }
             root(tx).await?.ok_or_else(|| {
                 StoreError::corrupt(
-                    "the database holds signing keys, but the root secret is missing: restore the database from a \
-                     backup",
+                    "the database is in use, but its root secret is missing: restore the database from a backup",
                 )
             })
         })

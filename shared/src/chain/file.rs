@@ -2,7 +2,7 @@
 
 use super::{
     anchor::Anchor,
-    export::{End, FORMAT, Header, Line},
+    export::{End, FORMAT, Header, Line, readable_facts, readable_time},
     record::Entry,
     verify::{Authenticity, FindingKind, Report, Tail, Verifier},
 };
@@ -59,6 +59,10 @@ impl FileCheck {
             Line::Tombstone(tombstone) => self.verifier.tombstone(&tombstone),
             Line::Event(event) => {
                 self.begin();
+                if event.at != readable_time(event.at_ms) || event.detail != readable_facts(&event.facts) {
+                    let message = "`at` or `detail` says something else than what was hashed";
+                    self.verifier.find(FindingKind::Edited, event.seq, Some(&event.id), message);
+                }
                 self.verifier.event(&Entry::from(*event), Authenticity::Unchecked);
             }
             Line::Checkpoint(checkpoint) => {
@@ -95,6 +99,12 @@ impl FileCheck {
                     self.verifier.find(FindingKind::Truncated, Some(end.seq), None, message);
                 }
             }
+        }
+        let (signed, last) = (self.verifier.signed_seq(), self.verifier.seq());
+        if signed < last && self.verifier.report().events > 0 {
+            self.verifier.note(format!(
+                "no checkpoint signs what comes after event {signed}: whether it is genuine only the daemon can tell"
+            ));
         }
         if !self.is_anchored {
             self.verifier.note("the public keys come from the export itself: give an anchor that was kept elsewhere");

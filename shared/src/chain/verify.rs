@@ -118,6 +118,10 @@ pub struct Verifier {
     last_tombstone: i64,
     purged_checkpoint: i64,
     last_checkpoint: Option<Checkpoint>,
+    /// The last place that a checkpoint proves.
+    signed_seq: i64,
+    /// Where an export begins that does not hold everything.
+    begun: Option<Place>,
     anchors: Vec<(Anchor, Option<Vec<u8>>)>,
     report: Report,
 }
@@ -138,6 +142,8 @@ impl Verifier {
             last_tombstone: 0,
             purged_checkpoint: 0,
             last_checkpoint: None,
+            signed_seq: 0,
+            begun: None,
             anchors: anchors.into_iter().map(|anchor| (anchor, None)).collect(),
             report: Report::default(),
         }
@@ -164,6 +170,12 @@ impl Verifier {
     #[must_use]
     pub fn hash_at(&self, seq: i64) -> Option<&[u8]> {
         (self.place.seq == seq).then_some(self.place.hash.as_slice())
+    }
+
+    /// The last place that a signed checkpoint proves; 0: none.
+    #[must_use]
+    pub fn signed_seq(&self) -> i64 {
+        self.signed_seq
     }
 
     /// Notes something that is wrong.
@@ -217,7 +229,7 @@ impl Verifier {
         if seq > self.place.seq {
             self.note(format!("it begins after event {seq}: what came before is not in it"));
             self.place = Place { seq, hash: hash.to_vec() };
-            self.purged_checkpoint = i64::MAX;
+            self.begun = Some(self.place.clone());
         }
     }
 
@@ -287,14 +299,14 @@ impl Verifier {
             self.find(FindingKind::Checkpoint, seq, None, wrong("it was not signed by this installation"));
         } else {
             match hash {
-                Some(hash) if hash == checkpoint.hash => {}
+                Some(hash) if hash == checkpoint.hash => self.signed_seq = self.signed_seq.max(checkpoint.seq),
                 Some(_) => self.find(FindingKind::Checkpoint, seq, None, wrong("the chain had another hash there")),
                 None => self.find(FindingKind::Checkpoint, seq, None, wrong("the event it signs is gone")),
             }
         }
         let (before, seq_before) = match &self.last_checkpoint {
             Some(last) => (last.number, last.seq),
-            None if self.purged_checkpoint == i64::MAX => (checkpoint.number.saturating_sub(1), 0),
+            None if self.begun.is_some() => (checkpoint.number.saturating_sub(1), 0),
             None => (self.purged_checkpoint, 0),
         };
         if checkpoint.number != before.saturating_add(1) || checkpoint.seq <= seq_before {
@@ -337,13 +349,17 @@ impl Verifier {
             let message = format!("the log ends at event {end}; the anchor has seen {}", anchor.seq);
             self.find(FindingKind::Truncated, Some(anchor.seq), None, message);
         }
-        self.report.anchored_seq = self.report.anchored_seq.max(Some(anchor.seq.min(end)));
-        let Some(checkpoint) = &anchor.checkpoint else { return };
+        let anchored = |report: &mut Report| report.anchored_seq = report.anchored_seq.max(Some(anchor.seq.min(end)));
+        let Some(checkpoint) = &anchor.checkpoint else { return anchored(&mut self.report) };
         let seq = Some(checkpoint.seq);
         if !self.is_signed(&checkpoint.key, &checkpoint.message(), &checkpoint.signature) {
             let message = "the anchor was not signed by this installation: it proves nothing here";
             return self.find(FindingKind::Unproven, seq, None, message);
         }
+        if let Some(begun) = self.begun.clone().filter(|begun| checkpoint.seq <= begun.seq) {
+            return self.compare_beginning(checkpoint, &begun);
+        }
+        anchored(&mut self.report);
         let is_purged = checkpoint.number <= self.purged_checkpoint;
         match found {
             Some(hash) if hash == checkpoint.hash => {}
@@ -355,6 +371,21 @@ impl Verifier {
         if !is_purged && last < checkpoint.number {
             let message = format!("checkpoints end at {last}; the anchor has seen {}", checkpoint.number);
             self.find(FindingKind::Truncated, seq, None, message);
+        }
+    }
+
+    /// An anchor from before an export begins proves where it begins, or nothing but whose signatures count.
+    fn compare_beginning(&mut self, checkpoint: &Checkpoint, begun: &Place) {
+        if checkpoint.seq == begun.seq && checkpoint.hash == begun.hash {
+            self.report.anchored_seq = self.report.anchored_seq.max(Some(begun.seq));
+        } else if checkpoint.seq == begun.seq {
+            let message = "the anchor has seen another hash where the export begins";
+            self.find(FindingKind::Forked, Some(begun.seq), None, message);
+        } else if self.signed_seq == 0 {
+            let message = format!("the export begins after event {}, which the anchor has not seen", begun.seq);
+            self.find(FindingKind::Unproven, Some(begun.seq), None, message + ": nothing proves it");
+        } else {
+            self.note(format!("the anchor is from before event {}, where the export begins", begun.seq));
         }
     }
 }

@@ -77,7 +77,7 @@ async fn full_log(options: Options) -> (InProcess, Anchor) {
         some_life(&app, who).await;
     }
     app.clock.advance_secs(401 * DAY_SECS);
-    let turn = app.daemon.auth.purge_events(ClockTrust::Ruled).await.unwrap();
+    let turn = app.daemon.auth.purge_events(ClockTrust::Confirmed).await.unwrap();
     assert!(turn.purged > 0 && turn.refused.is_none(), "{turn:?}");
     for who in ["eve", "joe", "kim"] {
         some_life(&app, who).await;
@@ -179,6 +179,54 @@ on_both! {
         app.clock.step_secs(3 * 3_600);
         let refused = auth.purge_events(ClockTrust::Confirmed).await.unwrap();
         assert!(refused.refused.is_some_and(|why| why.contains("clock moved")), "a jump is not confirmed away");
+    }
+}
+
+async fn tamper_with(database: &Database, app: &InProcess) -> Tamper {
+    match database {
+        Database::Sqlite => Tamper::sqlite(&app.data_dir().join("authd.db")).await,
+        Database::Postgres(url) => Tamper::postgres(url).await,
+    }
+}
+
+fn told(app: &InProcess, what: &str) -> bool {
+    app.daemon.auth.audit_troubles().iter().any(|trouble| trouble.effect.contains(what))
+}
+
+on_both! {
+    async fn what_somebody_puts_in_the_way_stops_neither_sealing_nor_signing_and_is_told_of_at_once(options) {
+        let database = options.database.clone();
+        let app = InProcess::start(options).await;
+        let auth = &app.daemon.auth;
+        some_life(&app, "ada").await;
+        let mut tamper = tamper_with(&database, &app).await;
+        tamper.put_event_at(1_000_000).await;
+        some_life(&app, "bob").await;
+        assert!(told(&app, "behind the head"), "{:?}", auth.audit_troubles());
+        tamper.put_checkpoint(1_000_000).await;
+        some_life(&app, "eve").await;
+        let anchor = auth.anchor().unwrap();
+        assert_eq!(anchor.checkpoint.map(|last| (last.number, last.seq)), Some((1_000_001, anchor.seq)));
+        assert!(told(&app, "was not signed") || told(&app, "behind the head"));
+        tamper.put_tombstone(5_000_000).await;
+        app.clock.advance_secs(401 * DAY_SECS);
+        let turn = auth.purge_events(ClockTrust::Confirmed).await.unwrap();
+        assert!(turn.purged == 0 && turn.refused.is_some_and(|why| why.contains("tombstone")), "retention stops openly");
+    }
+}
+
+on_both! {
+    async fn a_record_of_the_last_purge_that_was_deleted_does_not_make_a_clock_believed(options) {
+        let database = options.database.clone();
+        let app = InProcess::start(options).await;
+        some_life(&app, "ada").await;
+        some_life(&app, "bob").await;
+        let auth = &app.daemon.auth;
+        auth.purge_events(ClockTrust::Ruled).await.unwrap();
+        tamper_with(&database, &app).await.forget_jobs().await;
+        app.clock.advance_secs(401 * DAY_SECS);
+        let turn = auth.purge_events(ClockTrust::Ruled).await.unwrap();
+        assert!(turn.purged == 0 && turn.refused.is_some(), "{turn:?}");
     }
 }
 

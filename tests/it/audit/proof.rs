@@ -1,6 +1,6 @@
 //! `authctl audit verify | export | checkpoint | show | stats`, with the real programs.
 
-use shared::chain::Anchor;
+use shared::chain::{Anchor, export::FORMAT};
 use std::path::{Path, PathBuf};
 use tests::{ctl::Ran, daemon::Daemon};
 
@@ -50,7 +50,7 @@ on_both! {
         let verified = ctl(&daemon, &["audit", "verify", "--anchor", &kept, "-o", "json"]).await;
         let report = &verified.json()["data"];
         assert_eq!((verified.code, &report["found"]), (Some(0), &0.into()), "{verified:?}");
-        assert!(report["events"].as_u64().unwrap() > 5 && report["checkpoints"] == 1, "{report}");
+        assert!(report["events"].as_u64().unwrap() > 5 && report["checkpoints"].as_u64() >= Some(1), "{report}");
         assert!(report["macs_checked"] == true && report["anchored_seq"].is_u64(), "{report}");
         let file = export(&daemon).await;
         let (code, report) = check_file(&daemon, &file, &anchor).await;
@@ -62,7 +62,7 @@ on_both! {
         assert_eq!(shown["data"]["hash"].as_str().map(str::len), Some(64));
         assert_eq!(by_place["data"], shown["data"]);
         let stats = ctl(&daemon, &["audit", "stats", "-o", "json"]).await.json();
-        assert_eq!((stats["data"]["checkpoint"].as_u64(), stats["data"]["purged"].as_u64()), (Some(1), Some(0)));
+        assert_eq!((stats["data"]["checkpoint"].is_u64(), stats["data"]["purged"].as_u64()), (true, Some(0)));
         let signed = ctl(&daemon, &["audit", "list", "--action", "audit.checkpointed", "-o", "json"]).await.json();
         assert_eq!(signed["data"][0]["reason"], "the auditor asked");
         assert!(signed["data"][0]["detail"]["groups"].is_string(), "{signed}");
@@ -91,6 +91,17 @@ async fn a_changed_export_does_not_verify() {
             let mut lines = lines.clone();
             lines.swap(event, event + 1);
             lines
+        }),
+        ("what is read is not what was hashed", {
+            let mut lines = lines.clone();
+            lines[event] = lines[event].replacen("\"at\":\"2", "\"at\":\"1", 1);
+            assert!(lines[event].contains("\"at\":\"1"), "{}", lines[event]);
+            lines
+        }),
+        ("it claims to begin where the anchor has not been", {
+            let begin = "\"after_seq\":100000,\"after_hash\":\"00\"";
+            let header = format!("{{\"record\":\"header\",\"format\":\"{FORMAT}\",\"at\":\"\",{begin}}}");
+            vec![header, "{\"record\":\"end\",\"events\":0,\"seq\":100000,\"hash\":\"00\"}".to_owned()]
         }),
         ("a line does not read", [&lines[..], &["{".to_owned()]].concat()),
     ];

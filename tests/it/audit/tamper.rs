@@ -153,6 +153,42 @@ impl Tamper {
         self.run("UPDATE chain_head SET seq = seq - 1").await;
     }
 
+    /// An event that no sealer gave this place.
+    pub(super) async fn put_event_at(&mut self, seq: i64) {
+        let bytes = self.bytes(&[7; 32]);
+        self.run(&format!(
+            "INSERT INTO event (id, seq, hash, at_ms, action, outcome, actor_kind, detail, mac)
+            VALUES ('evt_x', {seq}, {bytes}, 1, 'login.succeeded', 'ok', 'anonymous', '[]', {bytes})"
+        ))
+        .await;
+    }
+
+    /// A checkpoint of the far future that nobody signed.
+    pub(super) async fn put_checkpoint(&mut self, number: i64) {
+        let bytes = self.bytes(&[7; 32]);
+        self.run(&format!(
+            "INSERT INTO checkpoint (number, seq, hash, at_ms, anchored_seq, key_id, signature)
+            VALUES ({number}, {}, {bytes}, {}, 0, 'aud_x', {bytes})",
+            i64::MAX,
+            i64::MAX
+        ))
+        .await;
+    }
+
+    /// A tombstone that nobody signed, over everything up to `seq`.
+    pub(super) async fn put_tombstone(&mut self, seq: i64) {
+        let bytes = self.bytes(&[7; 32]);
+        self.run(&format!(
+            "INSERT INTO tombstone (number, from_seq, up_to_seq, hash, purged, checkpoint, cut_off_ms, at_ms, key_id,
+            signature) VALUES (1, 1, {seq}, {bytes}, {seq}, 1, 1, 1, 'aud_x', {bytes})"
+        ))
+        .await;
+    }
+
+    pub(super) async fn forget_jobs(&mut self) {
+        self.run("DELETE FROM job_run").await;
+    }
+
     async fn seqs(&mut self) -> Vec<i64> {
         let seqs = self.column("SELECT CAST(seq AS TEXT) FROM event WHERE seq IS NOT NULL ORDER BY seq").await;
         seqs.iter().map(|seq| seq.parse().unwrap()).collect()

@@ -5,8 +5,15 @@ use shared::{
     admin::{Empty, db::Status, mode},
     error::ErrorCode,
 };
+use sqlx::{Connection, Executor, PgConnection};
 use std::time::Duration;
-use tests::{client::PASSWORD, daemon::Daemon, options::Options, wait::until};
+use tests::{
+    client::PASSWORD,
+    daemon::Daemon,
+    options::{Database, Options},
+    postgres::Postgres,
+    wait::until,
+};
 
 async fn sealed(daemon: &Daemon, beyond: i64) {
     let look = || async { (daemon.admin().call::<Status>(&Empty {}).await.audit_seq > beyond).then_some(()) };
@@ -77,4 +84,44 @@ async fn an_older_backup_of_postgres_comes_back_by_a_move_and_is_locked_down_the
     daemon.start_again_on(target).await;
     daemon.client().login("person0@example.org").await;
     daemon.client().try_refresh(&people[0].refresh).await.assert_refused(ErrorCode::TokenInvalid);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_anchor_that_cannot_be_read_locks_down_until_somebody_has_looked() {
+    let mut daemon = Daemon::start(Options::sqlite()).await;
+    let people = people(&daemon, 1).await;
+    assert_eq!(daemon.stop().code(), Some(0));
+    std::fs::write(daemon.data_dir().join("audit.anchor"), "{").unwrap();
+    start_locked_down(&mut daemon).await;
+    daemon.until_logged("the anchor cannot be read").await;
+    accept(&daemon, &people[0].refresh).await;
+    daemon.restart().await;
+    daemon.client().login("person0@example.org").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_anchor_that_is_deleted_does_not_open_a_daemon_that_has_seen_a_newer_database() {
+    let mut server = Postgres::start_own().await;
+    let url = server.create_database().await;
+    let daemon = Daemon::start(Options::on(Database::Postgres(url.clone()))).await;
+    people(&daemon, 1).await;
+    sealed(&daemon, 3).await;
+    let mut older = PgConnection::connect(&url).await.unwrap();
+    daemon.pause();
+    for statement in [
+        "ALTER TABLE event DISABLE TRIGGER ALL",
+        "DELETE FROM event WHERE seq IS NULL OR seq > 1",
+        "UPDATE chain_head SET seq = 1, hash = (SELECT event.hash FROM event WHERE event.seq = 1)",
+    ] {
+        older.execute(statement).await.unwrap();
+    }
+    std::fs::remove_file(daemon.data_dir().join("audit.anchor")).unwrap();
+    server.kill();
+    server.start_again();
+    daemon.resume();
+    daemon.until_not_ready().await;
+    // The look at the anchor that comes next finds no file.
+    daemon.until_logged("the database is older").await;
+    let refused = daemon.client().try_login("person0@example.org", PASSWORD).await;
+    refused.assert_refused(ErrorCode::StorageUnavailable);
 }

@@ -12,6 +12,7 @@ use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 on_every_store!(
     every_way_to_write_an_event_gives_it_its_mac,
     what_is_sealed_verifies_and_an_intruder_is_sealed_and_told_of,
+    a_chain_whose_next_places_are_taken_or_whose_head_was_moved_goes_on_and_tells_of_it,
     a_checkpoint_has_one_place,
     events_go_only_where_a_tombstone_covers_them,
 );
@@ -92,6 +93,45 @@ async fn what_is_sealed_verifies_and_an_intruder_is_sealed_and_told_of(world: Wo
     let report = check(world.stores.chain.sealed(0, i64::MAX, 100).await.unwrap());
     assert_eq!((report.found, report.findings[0].id.as_deref()), (1, Some("no id at all")), "{report:?}");
     assert_eq!(audit.after(0, 100).await.unwrap().len(), 6, "what does not read hides nothing else");
+}
+
+async fn a_chain_whose_next_places_are_taken_or_whose_head_was_moved_goes_on_and_tells_of_it(world: World) {
+    if world.url == "sqlite::memory:" {
+        return;
+    }
+    let audit = &world.stores.audit;
+    let some = |count| (0..count).map(|_| world.event(Action::AuditRead)).collect::<Vec<_>>();
+    audit.append(some(3)).await.unwrap();
+    audit.seal(10).await.unwrap();
+    for (id, seq) in [("a", 4), ("b", 6), ("c", 9), ("far", i64::MAX)] {
+        let bytes = if world.dir.is_some() { "X'00'" } else { "'\\x00'" };
+        let intruder = format!(
+            "INSERT INTO event (id, seq, hash, at_ms, action, outcome, actor_kind, detail, mac)
+            VALUES ('{id}', {seq}, {bytes}, 5, 'login.succeeded', 'ok', 'anonymous', '[]', {bytes})"
+        );
+        execute(&world, &intruder).await;
+    }
+    audit.append(some(2)).await.unwrap();
+    let sealed = audit.seal(10).await.unwrap();
+    assert_eq!((sealed.count, sealed.misplaced, sealed.head), (2, vec!["a".to_owned(), "b".to_owned()], 7));
+    execute(&world, "UPDATE chain_head SET seq = 2").await;
+    let sealed = audit.seal(10).await.unwrap();
+    assert_eq!(
+        (sealed.count, sealed.misplaced.len(), sealed.head),
+        (0, 6, 7),
+        "the third to the seventh, and the head"
+    );
+    audit.append(some(2)).await.unwrap();
+    assert_eq!(audit.seal(10).await.unwrap().head, 10);
+    assert_eq!(audit.head().await.unwrap(), 10);
+    let seen = audit.after(0, 100).await.unwrap();
+    assert_eq!(seen.last().unwrap().seq, Some(10), "nobody who follows the log jumps to the end of numbers");
+    let mut verifier = Verifier::default();
+    for entry in &world.stores.chain.sealed(0, 10, 100).await.unwrap() {
+        verifier.event(entry, if is_authentic(entry) { Authenticity::Good } else { Authenticity::Bad });
+    }
+    let found: Vec<_> = verifier.finish().findings.into_iter().filter_map(|finding| finding.id).collect();
+    assert_eq!(found, ["a", "b", "c"], "and nothing that is genuine");
 }
 
 fn checkpoint(number: i64, seq: i64, hash: &[u8]) -> Checkpoint {

@@ -17,6 +17,7 @@ on_every_store!(
     of_parallel_activations_one_happens,
     of_several_root_secrets_the_first_is_the_one,
     a_root_secret_that_was_lost_is_not_made_anew,
+    a_root_secret_is_not_made_anew_where_people_are,
     what_is_encrypted_moves_once_and_not_after_its_end,
     heartbeats_remember_since_when_a_key_is_served,
 );
@@ -142,6 +143,13 @@ async fn a_root_secret_that_was_lost_is_not_made_anew(world: World) {
     let refused = world.stores.wraps.plant(root("kek_1", 1)).await.unwrap_err();
     assert!(refused.to_string().contains("restore the database"), "{refused}");
     assert_eq!(world.stores.wraps.wrapped().await.unwrap().len(), 1, "the key alone");
+}
+
+async fn a_root_secret_is_not_made_anew_where_people_are(world: World) {
+    world.account("ada@example.org").await;
+    let refused = world.stores.wraps.plant(root("kek_1", 1)).await.unwrap_err();
+    assert!(refused.to_string().contains("restore the database"), "{refused}");
+    assert_eq!(world.stores.wraps.wrapped().await.unwrap(), []);
 }
 
 async fn what_is_encrypted_moves_once_and_not_after_its_end(world: World) {
