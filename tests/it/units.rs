@@ -80,13 +80,13 @@ fn the_service_is_exposed_as_little_as_promised() {
 
 #[test]
 fn the_packaged_configuration_is_what_the_table_of_keys_says() {
-    let path = source("../packaging/authd.toml");
+    let path = source("package/authd.toml");
     let text = authd::config::example();
     if std::env::var_os("AUTHD_BLESS").is_some() {
         std::fs::write(&path, &text).expect("the source tree can be written");
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == text, "packaging/authd.toml is stale: run `AUTHD_BLESS=1 tests/run packaged`");
+    assert!(found == text, "systemd/package/authd.toml is stale: run `AUTHD_BLESS=1 tests/run packaged`");
 }
 
 #[test]
