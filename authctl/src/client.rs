@@ -16,7 +16,14 @@ use shared::{
     admin::{Access, Call, CallInfo, SECRET_FIELDS},
     time::Span,
 };
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use stream::Lines;
 use tokio::{
     net::UnixStream,
@@ -35,6 +42,17 @@ const TOO_MANY_PAUSE: Duration = Duration::from_millis(500);
 pub struct Client {
     sockets: socket::Search,
     timeout: Span,
+    has_sent_change: Arc<AtomicBool>,
+}
+
+/// What the daemon was asked for so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Asked {
+    /// Nothing that could have changed something.
+    #[default]
+    ToTell,
+    /// A change.
+    ToChange,
 }
 
 /// An answer whose body has not been read, with the task that drives its connection.
@@ -49,7 +67,13 @@ impl Client {
     /// A client that searches the sockets as told and gives each call `timeout`.
     #[must_use]
     pub fn new(sockets: socket::Search, timeout: Span) -> Self {
-        Self { sockets, timeout }
+        Self { sockets, timeout, has_sent_change: Arc::default() }
+    }
+
+    /// What the daemon was asked for so far: after a change without an answer nobody knows what became of it.
+    #[must_use]
+    pub fn asked(&self) -> Asked {
+        if self.has_sent_change.load(Ordering::Relaxed) { Asked::ToChange } else { Asked::ToTell }
     }
 
     /// Makes a call.
@@ -124,6 +148,9 @@ impl Client {
 
     async fn exchange(&self, path: &str, access: Access, body: Vec<u8>) -> Result<Exchange, Error> {
         let stream = self.sockets.connect(access).await?;
+        if !access.only_reads() && !is_dry_run(&body) {
+            self.has_sent_change.store(true, Ordering::Relaxed);
+        }
         let request = Request::post(path)
             .header(header::HOST, "authd")
             .header(header::CONTENT_TYPE, "application/json")
@@ -143,6 +170,11 @@ impl Client {
         let body = read_body(exchange.answer.into_body()).await?;
         Err(Error::Refused(Box::new(read_refusal(status, &body))))
     }
+}
+
+fn is_dry_run(body: &[u8]) -> bool {
+    let request: Value = serde_json::from_slice(body).unwrap_or_default();
+    request.get("dry_run").and_then(Value::as_bool) == Some(true)
 }
 
 async fn send(stream: UnixStream, request: Request<Full<Bytes>>) -> Result<Exchange, Error> {

@@ -1,7 +1,14 @@
 //! Every way a command can fail, and the one mapping to exit codes.
 
-use crate::output::text::clean;
-use shared::{admin::CallInfo, error::ErrorCode, time::Span};
+use crate::{
+    client::Asked,
+    output::text::{clean, counted},
+};
+use shared::{
+    admin::{CallInfo, NO_SUCH_CALL},
+    error::ErrorCode,
+    time::Span,
+};
 use std::{io, path::PathBuf};
 
 /// Exit codes of the program; their numbers are a contract with scripts.
@@ -195,10 +202,10 @@ pub enum Error {
         path: PathBuf,
     },
     /// A check found problems.
-    #[error("the check found {0} problem(s)")]
+    #[error("the check found {}", counted(*.0, "problem"))]
     CheckFailed(u64),
     /// The configuration is wrong.
-    #[error("the configuration has {0} problem(s)")]
+    #[error("the configuration has {}", counted(*.0, "problem"))]
     Configuration(usize),
     /// Interrupted from the keyboard.
     #[error("interrupted")]
@@ -284,7 +291,7 @@ impl Error {
             Self::Impostor { .. } => "find out who runs that process; name the right socket with --socket",
             Self::Refused(refusal) => refusal.hint(),
             Self::Timeout(_) | Self::Broken(_) => {
-                "a change may have happened: see `authctl audit list`; --timeout waits longer"
+                "nothing was changed; see `systemctl status authd` and try again; --timeout waits longer"
             }
             Self::Answer(_) => "authctl and authd may be of different versions: see `authctl status`",
             Self::NoTerminal(_) => "add --yes, or look first with --dry-run",
@@ -296,16 +303,26 @@ impl Error {
             }
             Self::Exists { .. } => "nothing is overwritten: name another file, or move that one away",
             Self::Configuration(_) => "correct what is listed and run `authctl config check` again",
-            Self::Interrupted => "a change may have happened: see `authctl audit list`",
+            Self::Interrupted => "nothing was changed",
             Self::Io(_) => "look at the file or the pipe it happened with",
         }
         .to_owned()
     }
 
-    /// What to do next, for somebody who used this noun (`session`): a hint about lists then names the list.
+    /// What to do next, for somebody who used this noun (`session`) and asked the daemon for this: a hint about lists
+    /// then names the list, and one after an unknown outcome says what may have happened.
     #[must_use]
-    pub fn hint_about(&self, noun: Option<&str>) -> String {
+    pub fn hint_about(&self, noun: Option<&str>, asked: Asked) -> String {
+        if let (Self::Timeout(_) | Self::Broken(_) | Self::Interrupted, Asked::ToChange) = (self, asked) {
+            return "a change may have happened: see `authctl audit list`; --timeout waits longer".to_owned();
+        }
         let (Self::Refused(refusal), Some(noun)) = (self, noun) else { return self.hint() };
+        if refusal.detail == NO_SUCH_CALL && noun != "api" {
+            return "authctl is newer than the daemon: `authctl status` has its version, a restart the installed one"
+                .to_owned();
+        }
+        // `session list --user` looks for an account.
+        let noun = if refusal.detail.starts_with("there is no account ") { "user" } else { noun };
         let has_list = CallInfo::find(&format!("/v1/{noun}/list")).is_some();
         match (refusal.exit(), noun) {
             (Exit::NotFound, "api") => "`authctl api --help` lists the calls".to_owned(),
@@ -313,6 +330,9 @@ impl Error {
             (Exit::NotFound, "why") => {
                 "`authctl user list` and `authctl session list --all` show what exists; `authctl audit list` what happened"
                     .to_owned()
+            }
+            (Exit::NotFound, "limit" | "breaker" | "ban" | "allow" | "audit") => {
+                format!("`authctl {noun} list` shows what exists")
             }
             (Exit::NotFound, noun) if has_list => {
                 format!("`authctl {noun} list` shows what exists; an id may be cut short, not misspelt")
@@ -423,9 +443,19 @@ mod tests {
     #[test]
     fn what_is_not_found_is_looked_for_in_the_list_of_its_noun() {
         let missing = refused(404, "NOT_FOUND");
-        assert!(missing.hint_about(Some("session")).contains("`authctl session list`"));
-        assert_eq!(missing.hint_about(None), missing.hint());
-        assert_eq!(refused(503, "OVERLOADED").hint_about(Some("session")), refused(503, "OVERLOADED").hint());
+        let hint = |error: &Error, noun| error.hint_about(noun, Asked::ToTell);
+        assert!(hint(&missing, Some("session")).contains("`authctl session list`"));
+        assert!(!hint(&missing, Some("limit")).contains("cut short"));
+        assert_eq!(hint(&missing, None), missing.hint());
+        assert_eq!(hint(&refused(503, "OVERLOADED"), Some("session")), refused(503, "OVERLOADED").hint());
+    }
+
+    #[test]
+    fn only_a_change_without_an_answer_may_have_happened() {
+        for error in [Error::Timeout(Span::default()), Error::Broken(String::new()), Error::Interrupted] {
+            assert!(error.hint_about(Some("user"), Asked::ToChange).contains("may have happened"), "{error:?}");
+            assert!(!error.hint_about(Some("user"), Asked::ToTell).contains("may have happened"), "{error:?}");
+        }
     }
 
     #[test]

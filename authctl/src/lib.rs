@@ -1,7 +1,8 @@
 //! The operator's command line for authd as a library: `main.rs` only starts it.
 //!
 //! `client` speaks to the admin socket and knows no output; `output` prints and knows no socket; `cmd` has one file a
-//! noun and joins the two through `context`. Every failure is one [`error::Error`], mapped to an exit code in one place.
+//! noun and joins the two through `context`. Every failure is one [`error::Error`], mapped to an exit code in one
+//! place.
 
 pub mod cli;
 pub mod client;
@@ -20,6 +21,7 @@ pub use man::man_pages;
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use cli::Cli;
+use client::Asked;
 use context::Context;
 use error::Error;
 use output::{Format, Output};
@@ -50,11 +52,15 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => return output.report(&Error::Io(error)),
     };
-    let result = Context::new(&cli.global, &mut output)
-        .and_then(|mut context| runtime.block_on(run_until_interrupted(&mut context, cli.command)));
+    let mut asked = Asked::default();
+    let result = Context::new(&cli.global, &mut output).and_then(|mut context| {
+        let result = runtime.block_on(run_until_interrupted(&mut context, cli.command));
+        asked = context.client.asked();
+        result
+    });
     let code = match result {
         Ok(()) => 0,
-        Err(error) => output.report_about(&error, noun(&args).as_deref()),
+        Err(error) => output.report_about(&error, noun(&args).as_deref(), asked),
     };
     runtime.shutdown_background();
     code

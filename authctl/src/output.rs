@@ -6,7 +6,7 @@ pub mod progress;
 pub mod table;
 pub mod text;
 
-use crate::{cli::Color, cli::Global, error::Error};
+use crate::{cli::Color, cli::Global, client::Asked, error::Error};
 use anstream::{AutoStream, ColorChoice};
 use clap::ValueEnum;
 use look::Look;
@@ -41,6 +41,8 @@ pub struct Output {
     columns: Vec<String>,
     look: Look,
     width: usize,
+    /// Of the terminal that standard error is.
+    stderr_width: Option<usize>,
     warnings: Vec<String>,
     has_document: bool,
     has_header: bool,
@@ -77,6 +79,7 @@ impl Output {
             columns: flags.columns.clone(),
             look: Look::of(flags),
             width: table_width(),
+            stderr_width: stderr_width(),
             stdout: Box::new(AutoStream::new(io::stdout(), choice)),
             stderr: Box::new(AutoStream::new(io::stderr(), choice)),
             ..Self::plain(flags.output)
@@ -93,6 +96,7 @@ impl Output {
             columns: Vec::new(),
             look: Look::default(),
             width: 80,
+            stderr_width: stderr_width(),
             warnings: Vec::new(),
             has_document: false,
             has_header: false,
@@ -138,7 +142,11 @@ impl Output {
     /// Shows progress to a person; never part of the data.
     pub fn say(&mut self, text: &str) {
         // Standard error that cannot be written to has nobody to tell.
-        drop(writeln!(self.stderr, "{}", clean(text)));
+        let text = match self.stderr_width {
+            Some(columns) => text::wrap(&clean(text), columns).join("\n"),
+            None => clean(text),
+        };
+        drop(writeln!(self.stderr, "{text}"));
     }
 
     /// Shows progress unless it is unwanted.
@@ -154,7 +162,12 @@ impl Output {
     /// [`Error::Io`].
     pub fn advise(&mut self, line: &str) -> Result<(), Error> {
         match self.format {
-            Format::Table if !self.quiet => self.raw(&(line.to_owned() + "\n")),
+            Format::Table if !self.quiet => {
+                let columns = self.columns_of_text();
+                let text =
+                    if io::stdout().is_terminal() { text::wrap(line, columns).join("\n") } else { line.to_owned() };
+                self.raw(&(text + "\n"))
+            }
             Format::Table | Format::Wide | Format::Json | Format::Jsonl | Format::Ids => Ok(()),
         }
     }
@@ -179,7 +192,13 @@ impl Output {
                 let paging = json!({"next": page.next, "total": page.total, "total_exact": page.total_exact});
                 self.document(schema, &page.items, paging)
             }
-            Format::Jsonl | Format::Ids | Format::Table | Format::Wide => self.rows(&page.items),
+            Format::Jsonl | Format::Ids | Format::Table | Format::Wide => {
+                let is_seen = matches!(self.format, Format::Table | Format::Wide) && self.stderr_width.is_some();
+                if is_seen && page.items.is_empty() {
+                    self.note("note: there is nothing to list");
+                }
+                self.rows(&page.items)
+            }
         }
     }
 
@@ -263,18 +282,23 @@ impl Output {
     /// output too, unless a document is there already. Returns the exit code.
     #[must_use]
     pub fn report(&mut self, error: &Error) -> u8 {
-        self.report_about(error, None)
+        self.report_about(error, None, Asked::ToTell)
     }
 
-    /// As [`Self::report`], for somebody who used this noun.
+    /// As [`Self::report`], for somebody who used this noun and asked the daemon for this.
     #[must_use]
-    pub fn report_about(&mut self, error: &Error, noun: Option<&str>) -> u8 {
-        let hint = error.hint_about(noun);
+    pub fn report_about(&mut self, error: &Error, noun: Option<&str>, asked: Asked) -> u8 {
+        let hint = error.hint_about(noun, asked);
         if error.is_closed_pipe() {
             return 0;
         }
-        // One line: logs and scripts keep the two together.
-        self.say(&format!("error: {}; hint: {hint}", error.line()));
+        if self.stderr_width.is_some() {
+            self.say(&format!("error: {}", error.line()));
+            self.say(&format!("hint: {hint}"));
+        } else {
+            // One line: logs and scripts keep the two together.
+            self.say(&format!("error: {}; hint: {hint}", error.line()));
+        }
         if self.format == Format::Json && !self.has_document {
             // The exit code and standard error have said it already.
             drop(json::error(error, &hint).and_then(|text| self.raw(&text)));
@@ -298,6 +322,12 @@ impl Output {
     fn room(&self) -> usize {
         if self.format == Format::Wide { usize::MAX } else { self.width }
     }
+}
+
+/// Columns of the terminal that standard error is, as long as lines are read well.
+fn stderr_width() -> Option<usize> {
+    let (terminal_size::Width(columns), _) = terminal_size::terminal_size_of(io::stderr())?;
+    Some(usize::from(columns).min(100)).filter(|columns| *columns >= 20)
 }
 
 /// Columns of the terminal; of `COLUMNS` or 80 where there is none.

@@ -19,7 +19,7 @@ pub fn has_terminal() -> bool {
 /// [`Error::Declined`] for no, [`Error::NoTerminal`] without a terminal.
 pub async fn confirm(question: String) -> Result<(), Error> {
     if !has_terminal() {
-        return Err(Error::NoTerminal(question));
+        return Err(Error::NoTerminal(question.replace('\n', " ")));
     }
     let ask = move || dialoguer::Confirm::new().with_prompt(question).default(false).interact_opt();
     match off_the_loop(ask).await? {
@@ -57,20 +57,21 @@ pub async fn unseen(what: &'static str) -> Result<WireSecret, Error> {
     Ok(WireSecret::new(off_the_loop(ask).await?))
 }
 
-/// Reads a secret from standard input: all of it, without one final line end.
+/// Reads a secret, which `what` says what it is, from standard input: all of it, without one final line end.
 ///
 /// # Errors
 /// [`Error::Usage`] when it is empty, too long or not UTF-8.
-pub async fn secret_from_stdin() -> Result<WireSecret, Error> {
+pub async fn secret_from_stdin(what: &str) -> Result<WireSecret, Error> {
     let read = || {
         let mut text = String::new();
         io::stdin().take(SECRET_LIMIT + 1).read_to_string(&mut text).map(|_| text)
     };
     let text = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?;
-    secret_of(text.map_err(|error| Error::usage(format!("standard input: {error}"), "pipe the secret in as UTF-8"))?)
+    let text = text.map_err(|error| Error::usage(format!("standard input: {error}"), "pipe the secret in as UTF-8"))?;
+    secret_of(text, what)
 }
 
-fn secret_of(mut text: String) -> Result<WireSecret, Error> {
+fn secret_of(mut text: String, what: &str) -> Result<WireSecret, Error> {
     if text.len() as u64 > SECRET_LIMIT {
         return Err(Error::usage("the secret on standard input is too long", "pipe in the secret alone"));
     }
@@ -81,7 +82,7 @@ fn secret_of(mut text: String) -> Result<WireSecret, Error> {
         }
     }
     if text.is_empty() {
-        return Err(Error::usage("standard input is empty", "pipe the secret in"));
+        return Err(Error::usage(format!("standard input is empty: {what} is missing"), "pipe it in"));
     }
     Ok(WireSecret::new(text))
 }
@@ -106,9 +107,9 @@ mod tests {
         for (typed, secret) in
             [("pass word\n", "pass word"), ("pass\r\n", "pass"), ("pass\n\n", "pass\n"), (" p ", " p ")]
         {
-            assert_eq!(secret_of(typed.to_owned()).unwrap().expose(), secret);
+            assert_eq!(secret_of(typed.to_owned(), "it").unwrap().expose(), secret);
         }
-        assert!(secret_of("\n".to_owned()).is_err());
-        assert!(secret_of("x".repeat(5_000)).is_err());
+        assert!(secret_of("\n".to_owned(), "it").is_err());
+        assert!(secret_of("x".repeat(5_000), "it").is_err());
     }
 }

@@ -4,6 +4,9 @@ use crate::schema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt;
 
+/// What the daemon says of a call that its version does not have.
+pub const NO_SUCH_CALL: &str = "there is no such call";
+
 /// Who may make a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -15,6 +18,14 @@ pub enum Access {
     Admin,
     /// Administrators, and the daemon's own uid (what `ExecReload=` runs as).
     Own,
+}
+
+impl Access {
+    /// Whether such a call can only read.
+    #[must_use]
+    pub fn only_reads(self) -> bool {
+        matches!(self, Self::Any | Self::Read)
+    }
 }
 
 /// How a call answers.

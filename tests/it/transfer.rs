@@ -182,7 +182,7 @@ on_both! {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!path.with_extension("jsonl.part").exists());
         let taken = daemon.ctl().run(&["user", "export", path.to_str().unwrap()]).await;
-        assert_eq!(taken.code, Some(2), "an export overwrites nothing: {taken:?}");
+        assert_eq!(taken.code, Some(11), "an export overwrites nothing: {taken:?}");
         let exported = std::fs::read_to_string(&path).unwrap();
         assert_eq!(exported.lines().count(), 8);
         let own: Vec<String> = exported.lines().map(str::to_owned).collect();

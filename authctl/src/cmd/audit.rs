@@ -16,7 +16,10 @@ use crate::{
     },
 };
 use clap::{Args, Subcommand, ValueEnum};
-use shared::admin::audit::{Actor, Event, List, ListRequest, Outcome};
+use shared::admin::{
+    audit::{Actor, Event, List, ListRequest, Outcome},
+    user::{Show, ShowRequest},
+};
 
 /// Commands about the audit log.
 #[derive(Debug, Subcommand)]
@@ -74,10 +77,10 @@ pub struct Filter {
     /// Only this action, or all of a noun: 'session.*'
     #[arg(long, value_name = "ACTION")]
     action: Option<String>,
-    /// Only by this account, this job, or this operator: uid:1000
+    /// Only by this account (id or e-mail address), this job, or this operator: uid:1000
     #[arg(long, value_name = "ACTOR")]
     actor: Option<String>,
-    /// Only about this account, session, key, policy, address or breaker
+    /// Only about this account (id or e-mail address), session, key, policy, address or breaker
     #[arg(long, value_name = "ID")]
     target: Option<String>,
     /// Only from this address or network
@@ -97,6 +100,17 @@ impl Filter {
     /// Everything that is worth a notification.
     pub(super) fn notable() -> Self {
         Self { notable: Some(true), ..Self::default() }
+    }
+
+    /// The same with accounts by their ids, which is how events name them.
+    pub(super) async fn with_ids(mut self, context: &Context<'_>) -> Result<Self, Error> {
+        if context.flags.print_request {
+            return Ok(self);
+        }
+        for name in [&mut self.actor, &mut self.target].into_iter().flatten().filter(|name| name.contains('@')) {
+            *name = context.client.call::<Show>(&ShowRequest { user: name.clone() }).await?.id.to_string();
+        }
+        Ok(self)
     }
 
     /// The request for a part of the list.
@@ -172,11 +186,11 @@ impl Command {
 pub async fn run(context: &mut Context<'_>, command: Command) -> Result<(), Error> {
     match command {
         Command::List(filter) => {
-            let template = filter.request(context, Part { limit: None, after: None });
+            let template = filter.with_ids(context).await?.request(context, Part { limit: None, after: None });
             let build = |part: Part| ListRequest { limit: part.limit, after: part.after, ..template.clone() };
             context.list::<List, _>("audit.list", build).await
         }
-        Command::Tail(filter) => tail::run(context, &filter, "audit.tail").await,
+        Command::Tail(filter) => tail::run(context, &filter.with_ids(context).await?, "audit.tail").await,
         Command::Show { id } => chain::show(context, &id).await,
         Command::Stats => chain::stats(context).await,
         Command::Verify(what) => verify::run(context, &what).await,

@@ -75,7 +75,7 @@ impl Row for Setting {
     const COLUMNS: &'static [Column<Self>] = &[
         Column { name: "KEY", room: Room::Keep, cell: |setting, _| clean(&setting.key) },
         Column { name: "VALUE", room: Room::Cut, cell: |setting, _| name(&setting.value) },
-        Column { name: "ORIGIN", room: Room::Wide, cell: |setting, _| clean(&setting.origin) },
+        Column { name: "ORIGIN", room: Room::Optional, cell: |setting, _| clean(&setting.origin) },
         Column {
             name: "LIVE",
             room: Room::Optional,

@@ -42,13 +42,14 @@ pub enum Command {
     },
     /// Make and publish the next key now, in place of the staged one
     ///
-    /// There is always a staged key, so this asks whether a new one may take its place (`--yes`: it may): after a change
-    /// of `token.algorithm`, or when the staged key must not be used. The time verifiers need to know it begins anew.
+    /// There is always a staged key, so this asks whether a new one may take its place (`--yes`: it may): after a
+    /// change of `token.algorithm`, or when the staged key must not be used. The time verifiers need to know it begins
+    /// anew.
     Stage,
     /// Let the staged key sign now, if every verifier can know it
     ///
-    /// Refused, with the time that is left, until every live instance has published the key for the cache age of the key
-    /// set and the clock skew. `authctl key rotate` does it by itself when that time has come.
+    /// Refused, with the time that is left, until every live instance has published the key for the cache age of the
+    /// key set and the clock skew. `authctl key rotate` does it by itself when that time has come.
     Promote {
         /// Even if verifiers may not know it: they refuse its tokens until they fetch the key set
         #[arg(long)]
@@ -68,8 +69,8 @@ pub enum Command {
     /// Withdraw a key that must not be trusted any more
     ///
     /// Shows first how many sessions that may concern and asks. Then its tokens are refused, within a second on every
-    /// instance, and it is not in the key set any more; if it was signing, the staged key signs at once. Sessions go on:
-    /// clients refresh. Verifiers that keep the old key set accept its tokens until they fetch the key set again.
+    /// instance, and it is not in the key set any more; if it was signing, the staged key signs at once. Sessions go
+    /// on: clients refresh. Verifiers that keep the old key set accept its tokens until they fetch the key set again.
     Revoke {
         /// Its id, or the beginning of it
         id: String,

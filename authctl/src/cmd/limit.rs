@@ -88,7 +88,7 @@ pub struct Values {
 impl Row for Limit {
     const COLUMNS: &'static [Column<Self>] = &[
         Column { name: "POLICY", room: Room::Keep, cell: |limit, _| clean(&limit.policy) },
-        Column { name: "LIMIT", room: Room::Cut, cell: |limit, _| value(limit) },
+        Column { name: "LIMIT", room: Room::Cut, cell: |limit, _| in_force(limit) },
         Column {
             name: "SHADOW",
             room: Room::Keep,
@@ -104,6 +104,14 @@ impl Row for Limit {
 
     fn id(&self) -> String {
         self.policy.clone()
+    }
+}
+
+/// `30/min burst 20`, and while an alarm goes on what is left of it: `30/min burst 20 (alarm: 30/4min burst 5)`.
+fn in_force(limit: &Limit) -> String {
+    match &limit.tightened {
+        None => value(limit),
+        Some(left) => format!("{} (alarm: {})", value(limit), setting(left)),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
         Done,
         look::{joined, name, text},
         table::{Column, Room, Row},
-        text::clean,
+        text::{clean, counted},
     },
     prompt,
 };
@@ -290,7 +290,7 @@ fn show_revoked(context: &mut Context<'_>, revoked: Revoked) -> Result<(), Error
 }
 
 fn sessions(count: u64) -> String {
-    if count == 1 { "1 session".to_owned() } else { format!("{count} sessions") }
+    counted(count, "session")
 }
 
 async fn revoke_named(context: &mut Context<'_>, ids: &[String]) -> Result<(), Error> {

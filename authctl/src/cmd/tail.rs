@@ -1,4 +1,5 @@
-//! `authctl audit tail` and `authctl events`: the last events and, with `-f`, those to come, over restarts of the daemon.
+//! `authctl audit tail` and `authctl events`: the last events and, with `-f`, those to come, over restarts of the
+//! daemon.
 
 use super::audit::Filter;
 use crate::{

@@ -15,7 +15,7 @@ use crate::{
         Done,
         look::{name, text},
         table::{Column, Room, Row},
-        text::clean,
+        text::{clean, counted},
     },
     prompt,
 };
@@ -65,11 +65,11 @@ pub enum Command {
     Delete(Targets),
     /// Take accounts over from a file of JSON lines
     ///
-    /// Each line is an object: email, and where known username, password_hash, email_verified, disabled, created_at,
-    /// last_login_at (RFC 3339), id. The hash is a PHC string of argon2 (at most m=262144, t=16, p=16), of scrypt (N * r
-    /// * p at most 2097152), of pbkdf2-sha256 or -sha512 (1000 to 2000000 rounds, also as passlib writes it), or bcrypt
-    /// (cost at most 14); it is replaced by one of authd at the first login. Without a hash the account has no password
-    /// and needs `user reset-password`.
+    /// Each line is an object: email, and where known username, password_hash, email_verified, disabled,
+    /// created_at, last_login_at (RFC 3339), id. The hash is a PHC string of argon2 (at most m=262144, t=16, p=16),
+    /// of scrypt (N * r * p at most 2097152), of pbkdf2-sha256 or -sha512 (1000 to 2000000 rounds, also as passlib
+    /// writes it), or bcrypt (cost at most 14); it is replaced by one of authd at the first login. Without a hash
+    /// the account has no password and needs `user reset-password`.
     ///
     /// A line that is wrong is named with its number and the others are taken (exit 12). An account that is there
     /// already, as its line says, is left alone: an interrupted run can simply be repeated. --dry-run checks every
@@ -213,7 +213,7 @@ async fn create(context: &mut Context<'_>, new: &New) -> Result<(), Error> {
     let password = match (new.password_stdin || new.ask_password, context.flags.print_request) {
         (false, _) => None,
         (true, true) => Some(WireSecret::new(String::new())),
-        (true, false) if new.password_stdin => Some(prompt::secret_from_stdin().await?),
+        (true, false) if new.password_stdin => Some(prompt::secret_from_stdin("the password").await?),
         (true, false) => Some(prompt::new_password().await?),
     };
     let build = |intent: Intent| CreateRequest {
@@ -323,7 +323,7 @@ where
     if labels.is_empty() {
         return Ok(());
     }
-    let ending = if sessions > 0 { format!(", ending {sessions} session(s)") } else { String::new() };
+    let ending = if sessions > 0 { format!(", ending {}", counted(sessions, "session")) } else { String::new() };
     prompt::confirm(clean(&format!("{question} {}{ending}?", labels.join(", ")))).await
 }
 
@@ -335,7 +335,11 @@ fn show(context: &mut Context<'_>, verb: &Verb, done: &[Changed]) -> Result<(), 
             (true, true) => verb.would,
             (true, false) => verb.done,
         };
-        let ended = if changed.revoked > 0 { format!(", {} session(s)", changed.revoked) } else { String::new() };
+        let ended = if changed.revoked > 0 {
+            format!(", {} ended", counted(changed.revoked, "session"))
+        } else {
+            String::new()
+        };
         format!("{} {what}{ended}", label(&changed.user))
     };
     let ids = done.iter().map(|changed| changed.user.id.to_string()).collect();

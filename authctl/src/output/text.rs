@@ -1,6 +1,7 @@
 //! Text from elsewhere made safe to print, measured and cut as a terminal shows it.
 
 pub use shared::print::{printable as clean, printable_json as clean_json};
+use std::fmt;
 use tabled::grid::util::string::get_string_width;
 
 /// Columns a terminal needs for the text.
@@ -31,23 +32,33 @@ pub fn fit(text: &str, columns: usize) -> String {
     kept
 }
 
-/// The text in lines of at most `columns`, broken between words; a longer word gets a line of its own.
+/// `1 event`, `2 events`.
+#[must_use]
+pub fn counted<N: fmt::Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
+/// The text in lines of at most `columns`, broken between words; a longer word gets a line of its own, and what begins
+/// with spaces keeps that margin.
 #[must_use]
 pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     text.split('\n').flat_map(|line| wrap_line(line, columns)).collect()
 }
 
 fn wrap_line(text: &str, columns: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
+    let words = text.trim_start_matches(' ');
+    let margin = " ".repeat(text.len() - words.len());
+    let mut lines = vec![margin.clone()];
+    for word in words.split(' ') {
         let Some(line) = lines.last_mut() else { break };
-        if line.is_empty() {
+        if line.len() == margin.len() {
             line.push_str(word);
         } else if width(line) + 1 + width(word) <= columns {
             line.push(' ');
             line.push_str(word);
         } else {
-            lines.push(word.to_owned());
+            lines.push(format!("{margin}{word}"));
         }
     }
     lines
@@ -81,6 +92,7 @@ mod tests {
         let lines = wrap(text, 20);
         assert!(lines.iter().all(|line| width(line) <= 20), "{lines:?}");
         assert_eq!(lines.join(" "), text);
+        assert_eq!(wrap("  fix: do this and that", 14), ["  fix: do this", "  and that"]);
         assert_eq!(wrap("", 20), [""]);
         assert_eq!(wrap("a-word-without-a-space-in-it b", 5), ["a-word-without-a-space-in-it", "b"]);
     }

@@ -28,7 +28,12 @@ use std::{sync::Arc, time::Duration};
 /// `limit/list`
 pub(super) async fn list(admin: Arc<Admin>, _: Caller, _: Empty) -> Result<Page<Limit>, Denied> {
     let policies = admin.auth.limits();
-    Ok(Page::whole(policies.iter().map(|(name, policy)| limit(*name, policy, admin.auth.refused(*name))).collect()))
+    let in_force = admin.auth.limits_in_force();
+    let one = |(name, policy): &(PolicyName, Policy)| {
+        let limit = limit(*name, policy, admin.auth.refused(*name));
+        Limit { tightened: tightened(policy, in_force.get(*name)), ..limit }
+    };
+    Ok(Page::whole(policies.iter().map(one).collect()))
 }
 
 /// `limit/show`
@@ -58,7 +63,7 @@ fn limited(one: refusals::Limited) -> Limited {
 }
 
 pub(super) fn policy_name(text: &str) -> Result<PolicyName, Denied> {
-    Ok(PolicyName::parse(text).ok_or(OperatorRefusal::NotFound)?)
+    Ok(PolicyName::parse(text).ok_or_else(|| OperatorRefusal::none_called("policy", text))?)
 }
 
 fn current(admin: &Admin, name: PolicyName) -> Result<Limit, Denied> {
@@ -66,7 +71,10 @@ fn current(admin: &Admin, name: PolicyName) -> Result<Limit, Denied> {
         .auth
         .limits()
         .get(name)
-        .map(|policy| limit(name, policy, admin.auth.refused(name)))
+        .map(|policy| Limit {
+            tightened: tightened(policy, admin.auth.limits_in_force().get(name)),
+            ..limit(name, policy, admin.auth.refused(name))
+        })
         .ok_or(OperatorRefusal::NotFound)?)
 }
 
@@ -106,6 +114,7 @@ fn preview(previous: &Limit, request: &SetRequest, now_ms: i64) -> Limit {
         percent: request.percent.or(previous.percent),
         expires_at: request.lasting.map(|life| Timestamp(end_ms(life))),
         shadow: request.shadow,
+        tightened: None,
         ..previous.clone()
     }
 }
@@ -140,8 +149,14 @@ fn as_configured(limit: &Limit) -> Limit {
         changed_by: None,
         expires_at: None,
         shadow: false,
+        tightened: None,
         ..limit.clone()
     }
+}
+
+/// What an alarm leaves of a policy.
+fn tightened(set: &Policy, in_force: Option<&Policy>) -> Option<Setting> {
+    in_force.filter(|policy| policy.value != set.value).map(|policy| setting(&policy.value))
 }
 
 fn limit(name: PolicyName, policy: &Policy, sum: Sum) -> Limit {
@@ -168,6 +183,7 @@ fn limit(name: PolicyName, policy: &Policy, sum: Sum) -> Limit {
         changed_by: policy.changed.as_ref().map(|(_, who)| who.replacen("uid ", "uid:", 1)),
         expires_at: policy.expires_ms.map(Timestamp),
         shadow: policy.shadow == Shadow::Counted,
+        tightened: None,
         refused: sum.refused,
         would_refuse: sum.would_refuse,
     }

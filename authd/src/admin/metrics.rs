@@ -1,4 +1,5 @@
-//! `GET /metrics`: the one page of these sockets that is no call. Who may fetch it is decided when the request comes in.
+//! `GET /metrics`: the one page of these sockets that is no call. Who may fetch it is decided when the request comes
+//! in.
 
 use super::Admin;
 use axum::{

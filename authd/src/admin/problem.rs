@@ -24,7 +24,7 @@ pub enum Denied {
     #[error("{0}")]
     Malformed(String),
     /// This version has no such call.
-    #[error("there is no such call")]
+    #[error("{}", shared::admin::NO_SUCH_CALL)]
     NoSuchCall,
     /// It exists and wants POST.
     #[error("calls are made with POST")]

@@ -7,7 +7,7 @@ use super::{
     user::{page_request, searchable},
 };
 use crate::{
-    auth::{Expectation, SessionQuery},
+    auth::{EpochBump, Expectation, SessionQuery},
     domain::session::{Session as Stored, SessionState},
 };
 use shared::{
@@ -73,7 +73,8 @@ pub(super) async fn bump_epoch(
         return Err(Denied::Malformed(text.to_owned()));
     }
     let sessions = admin.auth.live_sessions().await?;
-    Ok(EpochBumped { epoch: admin.auth.bump_epoch(&operator).await?, sessions })
+    let why = if request.accept_restore { EpochBump::AcceptRestore } else { EpochBump::EndSessions };
+    Ok(EpochBumped { epoch: admin.auth.bump_epoch(&operator, why).await?, sessions })
 }
 
 /// An id or the beginning of one: nothing else may be searched for, least of all nothing.

@@ -152,7 +152,7 @@ impl Auth {
     /// Removes a rule.
     ///
     /// # Errors
-    /// [`OperatorRefusal::NotFound`] when there is none for exactly this network.
+    /// [`OperatorRefusal::Unknown`] when there is none for exactly this network.
     pub async fn remove_rule(
         &self,
         operator: &Operator,
@@ -161,7 +161,11 @@ impl Auth {
     ) -> Result<AddressRule, OperatorRefusal> {
         let network = readable(network)?;
         let rules = self.list_rules(ruling).await?;
-        let rule = rules.into_iter().find(|rule| rule.network == network).ok_or(OperatorRefusal::NotFound)?;
+        let none = || {
+            let kind = if ruling == Ruling::Ban { "ban of" } else { "allowance of" };
+            OperatorRefusal::none_called(kind, &shown(network))
+        };
+        let rule = rules.into_iter().find(|rule| rule.network == network).ok_or_else(none)?;
         if operator.is_dry_run() {
             return Ok(rule);
         }
@@ -171,7 +175,7 @@ impl Auth {
         };
         let event = self.operator_event(operator, action).about("address", &shown(network));
         if !self.parts.rules.remove(network, ruling, &operator.name(), event).await? {
-            return Err(OperatorRefusal::NotFound);
+            return Err(none());
         }
         self.poll_settings().await?;
         Ok(rule)

@@ -8,7 +8,7 @@ use crate::domain::{
     attack::{AttackRule, AttackWatch, Flood, Shift, Tried},
     audit::{Action, Event, StoredEvent},
     ladder::Outcome,
-    limit::{LimitKey, PolicyName, PolicyValue, Reservation, Reserved},
+    limit::{LimitKey, PolicyName, PolicySet, PolicyValue, Reservation, Reserved},
     rotation::Shadow,
     store_error::StoreError,
 };
@@ -134,11 +134,9 @@ impl Auth {
         written
     }
 
-    /// Puts the limits into force, tightened by the alarms that go on; nothing happens when they are already.
-    pub(super) fn install_limits(&self) {
-        // Held to the end: of two that install, the later one has seen more.
-        let mut installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
-        let instances = self.instances.load(Ordering::Relaxed);
+    /// The limits as the alarms that go on leave them to unknown devices, before instances divide them.
+    #[must_use]
+    pub fn limits_in_force(&self) -> Arc<PolicySet> {
         let mut set = self.limits();
         for alarm in self.alarms().into_iter().filter(|alarm| !self.only_counts(alarm.policy)) {
             let rates: &[PolicyName] = match alarm.policy {
@@ -148,6 +146,15 @@ impl Auth {
             };
             set = Arc::new(set.tightened(rates));
         }
+        set
+    }
+
+    /// Puts the limits into force, tightened by the alarms that go on; nothing happens when they are already.
+    pub(super) fn install_limits(&self) {
+        // Held to the end: of two that install, the later one has seen more.
+        let mut installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
+        let instances = self.instances.load(Ordering::Relaxed);
+        let set = self.limits_in_force();
         if *installed != (set.clone(), instances) {
             self.parts.limiter.install(&set, instances);
             *installed = (set, instances);

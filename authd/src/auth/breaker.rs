@@ -42,14 +42,14 @@ impl Auth {
     /// breaker may be what stands between the daemon and its database. The event follows.
     ///
     /// # Errors
-    /// [`OperatorRefusal::NotFound`]; [`OperatorRefusal::Storage`] when too many events wait already.
+    /// [`OperatorRefusal::Unknown`]; [`OperatorRefusal::Storage`] when too many events wait already.
     pub async fn hold_breaker(
         &self,
         operator: &Operator,
         name: &str,
         held: Held,
     ) -> Result<CircuitReport, OperatorRefusal> {
-        let circuit = self.circuit(name).ok_or(OperatorRefusal::NotFound)?;
+        let circuit = self.circuit(name).ok_or_else(|| OperatorRefusal::none_called("breaker", name))?;
         if operator.is_dry_run() {
             return Ok(circuit.report());
         }

@@ -279,7 +279,8 @@ impl Auth {
     /// [`OperatorRefusal`].
     pub async fn show_event(&self, operator: &Operator, id: &str) -> Result<Entry, OperatorRefusal> {
         self.note_audit_read(operator, "show").await?;
-        self.parts.chain.find(id, id.parse().ok()).await?.ok_or(OperatorRefusal::NotFound)
+        let found = self.parts.chain.find(id, id.parse().ok()).await?;
+        found.ok_or_else(|| OperatorRefusal::none_called("event", id))
     }
 
     /// Numbers about the log. The read is recorded.

@@ -38,14 +38,16 @@ impl Auth {
     /// Begins an export of everything, or of what follows this event. The read is recorded.
     ///
     /// # Errors
-    /// [`OperatorRefusal::NotFound`] when there is no such event.
+    /// [`OperatorRefusal::Unknown`] when there is no such event.
     pub async fn begin_export(&self, operator: &Operator, after: Option<i64>) -> Result<AuditExport, OperatorRefusal> {
         self.note_audit_read(operator, "export").await?;
         let begin_hash = match after {
             None | Some(0) => GENESIS.to_vec(),
             Some(seq) => {
                 let before = self.parts.chain.find("", Some(seq)).await?;
-                before.and_then(|entry| entry.hash).ok_or(OperatorRefusal::NotFound)?
+                before
+                    .and_then(|entry| entry.hash)
+                    .ok_or_else(|| OperatorRefusal::none_called("event", &seq.to_string()))?
             }
         };
         let (tail, begin) = (self.parts.chain.tail().await?, after.unwrap_or(0));

@@ -42,8 +42,8 @@ pub(super) struct Evaluated {
 }
 
 impl Auth {
-    /// Evaluates a password. Every password evaluation of the daemon passes here. Refusals by a limit are recorded here,
-    /// wrong passwords by the caller, who knows what they were for.
+    /// Evaluates a password. Every password evaluation of the daemon passes here. Refusals by a limit are recorded
+    /// here, wrong passwords by the caller, who knows what they were for.
     ///
     /// # Errors
     /// [`Refusal::RateLimited`] or [`Refusal::Overloaded`]; nothing was evaluated then. [`Refusal::Storage`] when the
@@ -93,8 +93,8 @@ impl Auth {
         }
     }
 
-    /// Refuses before a password is hashed in vain: at once while the breaker is open, and where storage failed the last
-    /// time it is asked first.
+    /// Refuses before a password is hashed in vain: at once while the breaker is open, and where storage failed the
+    /// last time it is asked first.
     ///
     /// # Errors
     /// [`Refusal::Storage`].

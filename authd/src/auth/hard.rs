@@ -1,4 +1,5 @@
-//! `login.hard` in the use cases: charging evaluations, saying when a lane goes off, and opening lanes on all instances.
+//! `login.hard` in the use cases: charging evaluations, saying when a lane goes off, and opening lanes on all
+//! instances.
 
 use crate::auth::{Auth, Operator, OperatorRefusal, Refusal};
 use crate::domain::{

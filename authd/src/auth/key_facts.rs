@@ -35,7 +35,7 @@ impl Found {
     pub(super) fn named(&self, id: &str) -> Result<&SigningKey, OperatorRefusal> {
         let matching: Vec<&SigningKey> = self.keys.iter().filter(|key| key.id.as_str().starts_with(id)).collect();
         match matching.as_slice() {
-            [] => Err(OperatorRefusal::NotFound),
+            [] => Err(OperatorRefusal::none_called("key", id)),
             [key] => Ok(key),
             several => Err(OperatorRefusal::Ambiguous(several.iter().map(|key| key.id.to_string()).collect())),
         }

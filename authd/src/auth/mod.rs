@@ -69,7 +69,7 @@ pub use refresh::{IdempotencyKey, InvalidIdempotencyKey, RefreshAttempt};
 pub use refusal::Refusal;
 pub use register::Registration;
 pub use replay::{Extent, Trial};
-pub use restore::{Restored, newer};
+pub use restore::{EpochBump, Restored, newer};
 pub use revoked::{Forget, RevokedSet};
 pub use rewrap::Encryption;
 pub use session::Keep;

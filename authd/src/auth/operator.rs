@@ -77,7 +77,7 @@ pub enum OperatorRefusal {
     /// 404.
     #[error("not found")]
     NotFound,
-    /// 404, saying where was looked.
+    /// 404, saying what was looked for, or where.
     #[error("{0}")]
     Unknown(String),
     /// 409: several match.
@@ -103,6 +103,16 @@ pub enum OperatorRefusal {
     /// 503.
     #[error(transparent)]
     Storage(#[from] StoreError),
+}
+
+impl OperatorRefusal {
+    /// No thing of this kind (`account`) is called so.
+    #[must_use]
+    pub fn none_called(kind: &str, name: &str) -> Self {
+        const SHOWN: usize = 100;
+        let end = if name.chars().nth(SHOWN).is_some() { "…" } else { "" };
+        Self::Unknown(format!("there is no {kind} `{}{end}`", name.chars().take(SHOWN).collect::<String>()))
+    }
 }
 
 impl From<Refusal> for OperatorRefusal {
@@ -196,11 +206,12 @@ impl Auth {
     /// [`OperatorRefusal`].
     pub async fn show_session(&self, id: &str) -> Result<Session, OperatorRefusal> {
         if let Ok(id) = SessionId::parse(id) {
-            return self.parts.sessions.find(&id).await?.ok_or(OperatorRefusal::NotFound);
+            let found = self.parts.sessions.find(&id).await?;
+            return found.ok_or_else(|| OperatorRefusal::none_called("session", id.as_str()));
         }
         let mut found = self.parts.sessions.find_by_prefix(id, 10).await?;
         match found.len() {
-            0 => Err(OperatorRefusal::NotFound),
+            0 => Err(OperatorRefusal::none_called("session", id)),
             1 => found.pop().ok_or(OperatorRefusal::NotFound),
             _ => Err(OperatorRefusal::Ambiguous(found.into_iter().map(|session| session.id.to_string()).collect())),
         }

@@ -23,6 +23,15 @@ pub fn newer(one: Anchor, other: Option<Anchor>) -> Anchor {
     }
 }
 
+/// Why an operator moves the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EpochBump {
+    /// To end every session.
+    EndSessions,
+    /// To go on with a database that may be older than what was seen before.
+    AcceptRestore,
+}
+
 /// What a look at the anchor found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Restored {
@@ -84,12 +93,12 @@ impl Auth {
         Ok(Restored::No(Anchor { seq, epoch, checkpoint, keys: self.audit_keys() }))
     }
 
-    /// Accepts a restored database: moves the global epoch, so that every session opened before has ended. The new
-    /// epoch.
+    /// Moves the global epoch, so that every session opened before has ended, and with it accepts a restored database.
+    /// The new epoch.
     ///
     /// # Errors
     /// [`OperatorRefusal`].
-    pub async fn bump_epoch(&self, operator: &Operator) -> Result<i64, OperatorRefusal> {
+    pub async fn bump_epoch(&self, operator: &Operator, why: EpochBump) -> Result<i64, OperatorRefusal> {
         let stored = self.parts.settings.all().await?;
         // Beyond what the anchor has seen, too: only so does the anchor give way.
         let next = epoch(&stored).max(self.seen_epoch.load(Ordering::Relaxed)).saturating_add(1);
@@ -97,8 +106,12 @@ impl Auth {
             return Ok(next);
         }
         let event = self.operator_event(operator, Action::ModeChanged).about("epoch", &next.to_string());
+        let event = match why {
+            EpochBump::EndSessions => event,
+            EpochBump::AcceptRestore => event.with("accept_restore", "yes"),
+        };
         let who = format!("uid {}", operator.uid);
-        self.parts.settings.put(EPOCH, &next.to_string(), &who, None, event.with("accept_restore", "yes")).await?;
+        self.parts.settings.put(EPOCH, &next.to_string(), &who, None, event).await?;
         self.poll_settings().await?;
         let seq = self.parts.audit.head().await?;
         self.parts.guard.saw(seq, next);

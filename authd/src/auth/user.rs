@@ -65,7 +65,7 @@ impl Auth {
     /// The account of an id, an unambiguous beginning of one, an e-mail or a user name.
     ///
     /// # Errors
-    /// [`OperatorRefusal::NotFound`], [`OperatorRefusal::Ambiguous`], [`OperatorRefusal::Storage`].
+    /// [`OperatorRefusal::Unknown`], [`OperatorRefusal::Ambiguous`], [`OperatorRefusal::Storage`].
     pub async fn resolve_user(&self, user: &str) -> Result<Account, OperatorRefusal> {
         Ok(self.resolve_record(user).await?.account)
     }
@@ -82,14 +82,14 @@ impl Auth {
         } else {
             None
         };
-        found.ok_or(OperatorRefusal::NotFound)
+        found.ok_or_else(|| OperatorRefusal::none_called("account", user))
     }
 
     async fn resolve_prefix(&self, prefix: &str) -> Result<LoginRecord, OperatorRefusal> {
         let filter = AccountFilter { id_prefix: Some(prefix.to_owned()), ..AccountFilter::default() };
         let found = self.parts.accounts.list(filter, PageRequest::first(10)).await?.items;
         match found.as_slice() {
-            [] => Err(OperatorRefusal::NotFound),
+            [] => Err(OperatorRefusal::none_called("account", prefix)),
             [one] => self.parts.accounts.find(&one.account.id).await?.ok_or(OperatorRefusal::NotFound),
             several => Err(OperatorRefusal::Ambiguous(several.iter().map(|row| row.account.id.to_string()).collect())),
         }

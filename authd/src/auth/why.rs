@@ -8,7 +8,7 @@ use crate::domain::{
     limit::{LimitKey, PolicyName},
     page::PageRequest,
     refusals::Limited,
-    session::SessionFilter,
+    session::{SessionFilter, SessionState},
     why::{Known, Standing, Story, Subject, explain},
 };
 use ipnet::IpNet;
@@ -18,6 +18,11 @@ use shared::id::{SessionId, UserId};
 const MOST: u32 = 50;
 /// Most keys at a limit that are looked through.
 const MOST_LIMITED: usize = 4_096;
+
+/// Most ended sessions that belong to the story of an account; the newest.
+const MOST_ENDED: u32 = 5;
+/// What ends a session.
+const ENDS: [&str; 2] = ["session.revoked", "session.replayed"];
 
 impl Auth {
     /// What happened to a session, an account, a request or an address, and which rule decided. The read is recorded.
@@ -47,7 +52,7 @@ impl Auth {
             return Ok(self.known(Subject::Request(text.to_owned()), events));
         }
         match self.about_account(text).await {
-            Err(OperatorRefusal::NotFound) => Err(OperatorRefusal::Unknown(format!(
+            Err(OperatorRefusal::Unknown(_)) => Err(OperatorRefusal::Unknown(format!(
                 "nothing is known of `{text}`: no request in the audit log and no user name is called so, and it is no \
                  session, account id, e-mail address, IP address or network; requests that change nothing leave no \
                  event, so look into the log of authd too"
@@ -65,7 +70,7 @@ impl Auth {
         let is_prefix =
             |text: &str| text.len() > "ses_".len() && text.bytes().skip(4).all(|b| b.is_ascii_alphanumeric());
         if SessionId::parse(text).is_err() && !is_prefix(text) {
-            return Err(OperatorRefusal::NotFound);
+            return Err(OperatorRefusal::none_called("session", text));
         }
         let session = self.show_session(text).await?;
         let id = session.id.as_str().to_owned();
@@ -85,8 +90,25 @@ impl Auth {
             sessions: row.sessions,
             account: row.account,
         };
-        let events = self.events_about(id.as_str()).await?;
+        let mut events = self.events_about(id.as_str()).await?;
+        events.extend(self.ends_of_sessions(&id).await?);
+        events.sort_by_key(|event| event.at_ms);
         Ok(Known { limited, ..self.known(Subject::Account(Box::new(standing)), events) })
+    }
+
+    /// How the account's newest sessions ended: whoever was logged out asks about the account.
+    async fn ends_of_sessions(&self, account: &UserId) -> Result<Vec<StoredEvent>, OperatorRefusal> {
+        let ended = SessionFilter {
+            account: Some(account.clone()),
+            state: Some(SessionState::Ended),
+            ..SessionFilter::default()
+        };
+        let mut ends = Vec::new();
+        for session in self.parts.sessions.list(ended, PageRequest::first(MOST_ENDED)).await?.items {
+            let events = self.events_about(session.id.as_str()).await?;
+            ends.extend(events.into_iter().filter(|event| ENDS.contains(&event.action.as_str())));
+        }
+        Ok(ends)
     }
 
     async fn about_address(&self, text: &str, network: IpNet) -> Result<Known, OperatorRefusal> {

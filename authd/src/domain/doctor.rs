@@ -206,12 +206,13 @@ fn uid_map(facts: &Facts) -> Check {
 }
 
 fn groups(facts: &Facts) -> Check {
+    let add = |group: &String| format!("groupadd --system {group}");
     match facts.missing_groups.as_slice() {
         [] => Check::ok("groups", "every configured group exists"),
         missing => Check::warn(
             "groups",
             format!("no such group: {}; nobody gets rights by it", missing.join(", ")),
-            format!("groupadd --system {}, then restart authd", missing.first().map_or("", String::as_str)),
+            format!("{}, then restart authd", missing.iter().map(add).collect::<Vec<_>>().join("; ")),
         ),
     }
 }

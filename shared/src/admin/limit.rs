@@ -111,6 +111,10 @@ pub struct Limit {
     pub expires_at: Option<Timestamp>,
     /// Whether it only counts and refuses nothing.
     pub shadow: bool,
+    /// What is left of it for unknown devices on the instance that answers while an alarm goes on; `null`: no alarm
+    /// takes from it.
+    #[serde(default)]
+    pub tightened: Option<Setting>,
     /// How many the instance that answers has refused since its start.
     #[serde(default)]
     pub refused: u64,

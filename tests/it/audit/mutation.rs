@@ -1,8 +1,9 @@
-//! Somebody with the database and without the key changes one thing in the audit log: it comes to light, whatever it is.
+//! Somebody with the database and without the key changes one thing in the audit log: it comes to light, whatever it
+//! is.
 
 use super::tamper::{Tamper, mutate};
 use authd::{
-    auth::{CheckStep, CheckpointPace, ClockTrust, Doing, Operator, Restored},
+    auth::{CheckStep, CheckpointPace, ClockTrust, Doing, EpochBump, Operator, Restored},
     domain::page::PageRequest,
 };
 use shared::chain::{Anchor, Report, file::FileCheck};
@@ -263,6 +264,6 @@ async fn a_new_connection_to_an_older_database_locks_the_public_api_at_once() {
         app.daemon.auth.is_locked_down().then_some(())
     };
     tests::wait::until(std::time::Duration::from_secs(20), "the lockdown", locked).await;
-    app.daemon.auth.bump_epoch(&operator()).await.unwrap();
+    app.daemon.auth.bump_epoch(&operator(), EpochBump::AcceptRestore).await.unwrap();
     assert!(!app.daemon.auth.is_locked_down());
 }

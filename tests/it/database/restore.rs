@@ -30,6 +30,11 @@ async fn accept(daemon: &Daemon, old: &str) {
     assert_ne!(unaccepted.code, Some(0), "{unaccepted:?}");
     let accepted = daemon.ctl().run(&["session", "epoch-bump", "--accept-restore", "--yes", "--reason", "drill"]).await;
     assert_eq!(accepted.code, Some(0), "{accepted:?}");
+    let again = daemon.ctl().run(&["session", "epoch-bump", "--yes"]).await;
+    assert_eq!(again.code, Some(0), "{again:?}");
+    let bumps = daemon.ctl().run(&["audit", "list", "--action", "mode.changed", "-o", "json"]).await.json();
+    let accepts: Vec<_> = (0..2).map(|at| bumps["data"][at]["detail"]["accept_restore"].as_str()).collect();
+    assert_eq!(accepts, [None, Some("yes")], "only the first said so: {bumps}");
     client.try_refresh(old).await.assert_refused(ErrorCode::TokenInvalid);
     let tokens = client.login("person0@example.org").await;
     client.refresh(&tokens).await;

@@ -68,6 +68,44 @@ async fn a_script_can_tell_by_the_code_how_a_command_ended() {
 }
 
 #[tokio::test]
+async fn what_is_not_found_is_named() {
+    let daemon = Daemon::start(Options::sqlite()).await;
+    let ctl = daemon.ctl();
+    for (line, said) in [
+        (&["limit", "set", "nope", "1/s"][..], "there is no policy `nope`"),
+        (&["breaker", "open", "nope"], "there is no breaker `nope`"),
+        (&["ban", "remove", "192.0.2.0/24"], "there is no ban of `192.0.2.0/24`"),
+        (&["session", "show", "ses_zz"], "there is no session `ses_zz`"),
+        (&["session", "list", "--user", "nobody@example.org"], "there is no account `nobody@example.org`"),
+        (&["user", "show", "usr_zz"], "there is no account `usr_zz`"),
+        (&["key", "show", "key_zz"], "there is no key `key_zz`"),
+        (&["audit", "show", "99999"], "there is no event `99999`"),
+    ] {
+        let ran = ctl.run(line).await;
+        assert_ends(&ran, 10);
+        assert!(ran.stderr.contains(said), "{line:?}: {ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_read_without_an_answer_is_not_said_to_have_changed_something() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("admin.sock");
+    let _silent = UnixListener::bind(&socket).expect("a socket");
+    let ctl = Ctl::new(socket);
+    let read = ctl.run(&["status", "--timeout", "100ms"]).await;
+    assert_ends(&read, 75);
+    assert!(read.stderr.contains("nothing was changed"), "{read:?}");
+    for (line, said) in [
+        (&["user", "enable", "ada@example.org", "--timeout", "100ms"][..], "a change may have happened"),
+        (&["user", "enable", "ada@example.org", "--timeout", "100ms", "-n"], "nothing was changed"),
+    ] {
+        let change = ctl.run(line).await;
+        assert!(change.stderr.contains(said), "{line:?}: {change:?}");
+    }
+}
+
+#[tokio::test]
 async fn trouble_of_the_daemon_is_told_apart_from_mistakes() {
     let problem = |code: &str| format!("{{\"code\":\"{code}\",\"detail\":\"it is so\",\"request_id\":\"r1\"}}");
     assert_ends(&against(500, &problem("INTERNAL"), &["user", "list"]).await, 70);

@@ -38,6 +38,11 @@ on_both! {
         let text = daemon.ctl().run(&["why", &revoked.session, "-o", "wide"]).await.stdout;
         assert!(text.contains("an operator ended it") && text.contains("lost laptop, OPS-9"), "{text}");
         assert!(text.contains("[R7]") && text.contains("\nnext: authctl "), "{text}");
+        let of_account = daemon.ctl().run(&["why", "ada@example.org", "-o", "wide"]).await.stdout;
+        assert!(of_account.contains("(lost laptop, OPS-9) [R7]"), "{of_account}");
+        let by_name = daemon.ctl().run(&["audit", "list", "--target", "ada@example.org", "-o", "ids"]).await;
+        assert!(by_name.code == Some(0) && by_name.stdout.contains("evt_"), "{by_name:?}");
+        assert!(of_account.contains(&format!("next: authctl why {}", revoked.session)), "{of_account}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::flows::People;
 use authd::{
-    auth::{Doing, Operator, Restored},
+    auth::{Doing, EpochBump, Operator, Restored},
     domain::failure::Condition,
 };
 use serde_json::json;
@@ -132,7 +132,7 @@ async fn an_older_database_is_served_to_nobody_until_an_operator_accepts_it() {
     client.verify(&ada.access).await.assert_refused(ErrorCode::StorageUnavailable);
     client.try_refresh(&ada.refresh).await.assert_refused(ErrorCode::StorageUnavailable);
     client.try_login("ada@example.org", PASSWORD).await.assert_refused(ErrorCode::StorageUnavailable);
-    assert_eq!(auth.bump_epoch(&operator()).await.unwrap(), 8);
+    assert_eq!(auth.bump_epoch(&operator(), EpochBump::AcceptRestore).await.unwrap(), 8);
     client.jwks().await.assert_status(200);
     client.verify(&ada.access).await.assert_status(401);
     client.try_refresh(&ada.refresh).await.assert_status(401);

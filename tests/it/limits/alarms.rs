@@ -97,6 +97,12 @@ async fn a_password_tried_on_many_accounts_from_many_addresses_is_an_attack_with
     assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 1, "{statuses:?}");
     let status = daemon.ctl().run(&["status"]).await;
     assert!(status.stdout.contains("attack mode"), "{status:?}");
+    let shown = daemon.ctl().run(&["limit", "show", "login.ip"]).await;
+    assert!(shown.stdout.contains("30/min burst 20 (alarm: 30/4min burst 5)"), "{shown:?}");
+    let list = daemon.ctl().run(&["limit", "list", "-o", "json"]).await.json();
+    let tightened: Vec<_> =
+        list["data"].as_array().unwrap().iter().filter(|limit| !limit["tightened"].is_null()).collect();
+    assert_eq!(tightened.len(), 2, "{tightened:?}");
 }
 
 #[tokio::test]

@@ -4,7 +4,10 @@ use crate::{
     client::stream::Lines,
     context::Context,
     error::Error,
-    output::{Done, text::clean},
+    output::{
+        Done,
+        text::{clean, counted},
+    },
 };
 use clap::Args;
 use shared::{
@@ -176,8 +179,4 @@ fn summary(report: &Report) -> String {
         counted(report.checkpoints, "checkpoint"),
         counted(report.tombstones, "tombstone"),
     )
-}
-
-fn counted(count: u64, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }

@@ -17,10 +17,11 @@ use std::path::Path;
 const LONGEST: usize = 4_096;
 
 pub(super) async fn run(context: &mut Context<'_>, file: Option<&Path>) -> Result<(), Error> {
+    const WHAT: &str = "URL of the empty PostgreSQL database";
     let target = match file {
         Some(file) => url_of(file)?,
-        None if prompt::has_terminal() => prompt::unseen("URL of the empty PostgreSQL database").await?,
-        None => prompt::secret_from_stdin().await?,
+        None if prompt::has_terminal() => prompt::unseen(WHAT).await?,
+        None => prompt::secret_from_stdin(WHAT).await?,
     };
     let build = |intent: Intent| MoveRequest {
         target_url: target.clone(),

@@ -47,7 +47,7 @@ fn impact(found: &Withdrawal, look: &Look) -> Vec<String> {
         lines.push("No token that it signed lives.".to_owned());
     } else {
         lines.push(format!(
-            "Up to {} live sessions hold a token of it: they have to refresh. The last of these tokens would live: {}",
+            "Live sessions that may hold a token of it and then have to refresh: {}. The last of these tokens ends: {}",
             found.sessions,
             look.time(found.tokens_until),
         ));

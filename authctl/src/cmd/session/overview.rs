@@ -5,7 +5,7 @@ use crate::{
     error::Error,
     output::{
         Format,
-        look::{name, text},
+        look::{name, shown, text},
         table::{Column, Room, Row},
         text::{clean, fit, width},
     },
@@ -27,11 +27,7 @@ impl Row for Step {
     const COLUMNS: &'static [Column<Self>] = &[
         Column { name: "AT", room: Room::Keep, cell: |step, look| look.time(step.at) },
         Column { name: "ACTION", room: Room::Keep, cell: |step, _| clean(&step.action) },
-        Column {
-            name: "GENERATION",
-            room: Room::Optional,
-            cell: |step, _| step.generation.map(|generation| generation.to_string()).unwrap_or_default(),
-        },
+        Column { name: "GENERATION", room: Room::Optional, cell: |step, _| shown(step.generation) },
         Column { name: "OUTCOME", room: Room::Optional, cell: |step, _| name(step.outcome) },
         Column { name: "REASON", room: Room::Cut, cell: |step, _| text(step.reason.as_deref()) },
         Column { name: "NETWORK", room: Room::Optional, cell: |step, _| text(step.network.as_deref()) },

@@ -3,7 +3,7 @@
 use crate::{
     context::Context,
     error::Error,
-    output::{Done, Format, json::lines},
+    output::{Done, Format, json::lines, text::counted},
     progress::{Noise, Progress},
 };
 use clap::Args;
@@ -108,7 +108,7 @@ async fn to_file(context: &mut Context<'_>, destination: &Destination, path: &Pa
     let with = if destination.hashes { " with their password hashes" } else { "" };
     context.output.done(&Done {
         schema: "user.export-file",
-        lines: vec![format!("{exported} accounts{with} written to {}", summary.file)],
+        lines: vec![format!("{}{with} written to {}", counted(exported, "account"), summary.file)],
         data: &summary,
         ids: vec![],
         needed: vec![],
@@ -131,7 +131,7 @@ impl Part {
             )
         };
         if name.symlink_metadata().is_ok() {
-            return Err(taken(name, "it exists already".to_owned()));
+            return Err(Error::Exists { path: name.to_owned() });
         }
         let mut path = name.as_os_str().to_owned();
         path.push(".part");

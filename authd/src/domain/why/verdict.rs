@@ -88,7 +88,7 @@ fn of_account(known: &Known, standing: &Standing) -> Verdict {
             (text, Some(PolicyName::LoginAccount.as_str()))
         }
         (false, false) => {
-            let text = format!("nothing holds the account back; it has {sessions} live session(s)");
+            let text = format!("nothing holds the account back; it has {}", live(*sessions));
             match last(known, |event| event.action == "login.denied") {
                 Some(event) => {
                     let told = sentence::of(event);
@@ -118,9 +118,7 @@ fn of_address(known: &Known, text: &str, sessions: u64) -> Verdict {
             );
             (text, told.rule)
         }
-        None => {
-            (format!("nothing holds {text} back; {sessions} live session(s) were last seen from its network"), None)
-        }
+        None => (format!("nothing holds {text} back; last seen from its network: {}", live(sessions)), None),
     }
 }
 
@@ -132,6 +130,14 @@ fn of_request(known: &Known, id: &str) -> Verdict {
             (told.text, told.rule)
         }
         None => (format!("no event is of request {id}"), None),
+    }
+}
+
+fn live(sessions: u64) -> String {
+    match sessions {
+        0 => "no live session".to_owned(),
+        1 => "1 live session".to_owned(),
+        many => format!("{many} live sessions"),
     }
 }
 
@@ -157,7 +163,7 @@ pub(super) fn next(known: &Known) -> Vec<Advice> {
     let advice = |command: String, purpose| Advice { command, purpose };
     let mut next = match &known.subject {
         Subject::Session(session) => after_session(session),
-        Subject::Account(standing) => after_account(standing),
+        Subject::Account(standing) => after_account(known, standing),
         Subject::Address { text, .. } => after_address(known, text),
         Subject::Request(_) => after_request(known),
     };
@@ -185,7 +191,7 @@ fn after_session(session: &Session) -> Vec<Advice> {
             events,
         ],
         (_, Some("epoch_bump")) => {
-            let bump = "authctl audit list --action session.revoked --outcome ok".to_owned();
+            let bump = "authctl audit list --action mode.changed".to_owned();
             vec![Advice { command: bump, purpose: "who did it, and why" }, account]
         }
         (SessionState::Expired, _) => {
@@ -199,7 +205,7 @@ fn after_session(session: &Session) -> Vec<Advice> {
     }
 }
 
-fn after_account(standing: &Standing) -> Vec<Advice> {
+fn after_account(known: &Known, standing: &Standing) -> Vec<Advice> {
     let id = &standing.account.id;
     let advice = |command: String, purpose| Advice { command, purpose };
     let mut next = Vec::new();
@@ -208,6 +214,10 @@ fn after_account(standing: &Standing) -> Vec<Advice> {
     } else if !standing.off.is_empty() || standing.ladder_wait_ms > 0 {
         next.push(advice(format!("authctl user unlock {id}"), "forget the failures, once it is sure who made them"));
         next.push(advice(format!("authctl user reset-password {id}"), "or have its owner set a new password"));
+    }
+    let ended = last(known, |event| matches!(event.action.as_str(), "session.revoked" | "session.replayed"));
+    if let Some(session) = ended.and_then(|event| event.target_id.as_ref()) {
+        next.push(advice(format!("authctl why {session}"), "how its last session ended"));
     }
     next.push(advice(format!("authctl audit list --target {id}"), "every event about the account"));
     next.push(advice(format!("authctl session list --user {id}"), "its sessions, ended ones included"));
