@@ -125,10 +125,10 @@ impl ListenerLimits {
 
 /// Serves `app` until `stop`, then finishes what is in flight, at most for `drain_timeout`.
 ///
-/// From then on no connection is accepted: they are refused by the closed socket, or wait in it for the next process when
-/// the service manager holds it too. Every answer says `Connection: close`. A connection without a request stays for
-/// `last_request_timeout`, because a client may be sending one just now and cannot know that nobody would read it (RFC
-/// 9112 §9.5); what has arrived by its end is still answered.
+/// From then on no connection is accepted: they are refused by the closed socket, or wait in it for the next process
+/// when the service manager holds it too. Every answer says `Connection: close`. A connection without a request stays
+/// for `last_request_timeout`, because a client may be sending one just now and cannot know that nobody would read it
+/// (RFC 9112 §9.5); what has arrived by its end is still answered.
 pub async fn serve(listener: TcpListener, app: Router, limits: ListenerLimits, mut stop: Stop) {
     let slots = Slots::new(Caps {
         total: usize::try_from(limits.max_connections).unwrap_or(usize::MAX),

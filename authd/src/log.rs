@@ -1,8 +1,8 @@
 //! Structured logs on standard error: JSON lines, lines for people, or the journal's own fields.
 //!
-//! Fields of the journal are named like event fields in capitals: `session_id` becomes `AUTHD_SESSION_ID`. Notable events
-//! come twice, because the journal's entry has a `MESSAGE_ID` of its own: under the target `authd::journal` with the names
-//! that the journal takes as they are, under `authd::notable` for everybody else.
+//! Fields of the journal are named like event fields in capitals: `session_id` becomes `AUTHD_SESSION_ID`. Notable
+//! events come twice, because the journal's entry has a `MESSAGE_ID` of its own: under the target `authd::journal` with
+//! the names that the journal takes as they are, under `authd::notable` for everybody else.
 //! Values from outside cannot start a line of their own or move a terminal's cursor.
 
 mod line;

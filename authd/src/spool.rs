@@ -1,8 +1,8 @@
 //! Refusals on disk while the database is away: appended, synced, and merged into the audit once it is back.
 //!
 //! One event a line: `CRC-32 LENGTH JSON`. A line that a crash cut short does not check and is passed over; nobody was
-//! told that it is safe. What is merged is set aside under another name first, so that appending goes on, and is removed
-//! when all of it is in the log; a crash in between has it merged again, which the ids make harmless.
+//! told that it is safe. What is merged is set aside under another name first, so that appending goes on, and is
+//! removed when all of it is in the log; a crash in between has it merged again, which the ids make harmless.
 
 mod line;
 

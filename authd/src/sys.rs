@@ -1,5 +1,5 @@
-//! The system calls that need `unsafe`: the groups of a socket's peer, file descriptors from the service manager, advice
-//! about memory, and the scheduling of a thread.
+//! The system calls that need `unsafe`: the groups of a socket's peer, file descriptors from the service manager,
+//! advice about memory, and the scheduling of a thread.
 #![expect(unsafe_code, reason = "no safe wrapper exists; each block says why it is sound")]
 
 use std::{
@@ -77,8 +77,8 @@ struct SchedulingAttributes {
 /// How long a turn of a thread is that has stepped back, in nanoseconds: a bit longer than those of ordinary threads.
 const TURN_NS: u64 = 5_000_000;
 
-/// Puts the calling thread behind all others: a niceness, and turns longer than theirs, so that whoever wakes up need not
-/// wait for the end of this thread's turn. Linux knows the length of turns since 6.12; before, and where a sandbox
+/// Puts the calling thread behind all others: a niceness, and turns longer than theirs, so that whoever wakes up need
+/// not wait for the end of this thread's turn. Linux knows the length of turns since 6.12; before, and where a sandbox
 /// forbids to set it, only the niceness counts.
 ///
 /// # Errors

@@ -1,4 +1,5 @@
-//! The audit chain as anybody can check it: what is hashed, what is signed, what an export holds and what a check finds.
+//! The audit chain as anybody can check it: what is hashed, what is signed, what an export holds and what a check
+//! finds.
 //!
 //! Nothing here knows a secret. MACs are made and checked where the key is; everything else can be checked with the
 //! public halves of the audit key alone, without a daemon.

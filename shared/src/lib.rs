@@ -1,5 +1,5 @@
-//! Names that `authd` and `authctl` share: ids, times, rates, modes, error codes, the list of admin calls, and how text from
-//! elsewhere is printed.
+//! Names that `authd` and `authctl` share: ids, times, rates, modes, error codes, the list of admin calls, and how text
+//! from elsewhere is printed.
 //!
 //! Nothing here is async, speaks HTTP or touches a database.
 

@@ -1,4 +1,5 @@
-//! Floods of connections and of small requests: whoever else asks is served, and nothing is answered twice or out of turn.
+//! Floods of connections and of small requests: whoever else asks is served, and nothing is answered twice or out of
+//! turn.
 
 use serde_json::json;
 use std::time::Duration;

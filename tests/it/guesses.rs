@@ -1,4 +1,5 @@
-//! A whole siege of one account: two instances, both lanes, restarts and a Redis that forgets; a hundred guesses in all.
+//! A whole siege of one account: two instances, both lanes, restarts and a Redis that forgets; a hundred guesses in
+//! all.
 
 use serde_json::json;
 use shared::{admin::user, error::ErrorCode};

@@ -1,4 +1,5 @@
-//! Races about one session that `heavy/races.rs` does not run: keys, ends confirmed elsewhere, logins (rules R7 and R8).
+//! Races about one session that `heavy/races.rs` does not run: keys, ends confirmed elsewhere, logins (rules R7 and
+//! R8).
 
 use serde_json::json;
 use shared::error::ErrorCode;

@@ -1,4 +1,5 @@
-//! The daemon's parts inside the test: the same storage, use cases, router and listener, on a clock that the test moves.
+//! The daemon's parts inside the test: the same storage, use cases, router and listener, on a clock that the test
+//! moves.
 //!
 //! The jobs do not run by themselves; [`InProcess::turn_jobs`] gives each of them one turn.
 

@@ -258,7 +258,8 @@ impl Postgres {
         .await;
     }
 
-    /// Kills the process behind one connection without warning: the server ends all others, recovers, and answers again.
+    /// Kills the process behind one connection without warning: the server ends all others, recovers, and answers
+    /// again.
     ///
     /// # Panics
     /// When the server does not answer.

@@ -1,7 +1,7 @@
 //! Reads which paths a Rust source file names, well enough to hold modules to their direction of imports.
 //!
-//! Not a parser: comments, literals and `#[cfg(test)]` items are taken out, the rest is cut into words, and every path is
-//! followed to its root. It errs on the side of seeing a path.
+//! Not a parser: comments, literals and `#[cfg(test)]` items are taken out, the rest is cut into words, and every path
+//! is followed to its root. It errs on the side of seeing a path.
 
 use std::path::{Path, PathBuf};
 
@@ -48,7 +48,8 @@ pub fn rust_files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The module a file makes, from its path below `src`: `http/login.rs` is `["http", "login"]`, `http/mod.rs` `["http"]`.
+/// The module a file makes, from its path below `src`: `http/login.rs` is `["http", "login"]`, `http/mod.rs`
+/// `["http"]`.
 #[must_use]
 pub fn module_of(file: &Path) -> Vec<String> {
     let mut parts: Vec<String> =

@@ -200,10 +200,10 @@ policies! {
         "reauth.session" reauth_session = "5";
     }
     /// Passwords checked for one account until one is right, counted in the database: at most 100 in a row, whatever
-    /// restarts or fails (NIST SP 800-63B-4). Unknown and known devices have a lane each; wrong passwords inside a session
-    /// count with the known ones. A lane that is used up refuses the right password too, until the other lane sees it, a
-    /// one-time reset is used, or `authctl user unlock` opens it. So the owner of an account under attack gets in with a
-    /// device that has logged in before; an unknown device is not promised entry. It cannot be shadowed.
+    /// restarts or fails (NIST SP 800-63B-4). Unknown and known devices have a lane each; wrong passwords inside a
+    /// session count with the known ones. A lane that is used up refuses the right password too, until the other lane
+    /// sees it, a one-time reset is used, or `authctl user unlock` opens it. So the owner of an account under attack
+    /// gets in with a device that has logged in before; an unknown device is not promised entry. It cannot be shadowed.
     hard "login.hard" login_hard = "85", "15";
     spreads {
         /// Different accounts, existing or not, to which logins fail from one address (/32, /64): as many, and logins
@@ -213,7 +213,7 @@ policies! {
         "login.spray_net" login_spray_net = "100", "10m", "15m";
     }
     /// Failing logins among all of the last five minutes. More than that, or far more than is usual on this day, is
-    /// attack mode: an alarm, and a quarter of `login.ip` and `login.net` for unknown devices until it was calm for five
-    /// minutes.
+    /// attack mode: an alarm, and a quarter of `login.ip` and `login.net` for unknown devices until it was calm for
+    /// five minutes.
     share "login.global" login_global = "60", "200";
 }

@@ -213,8 +213,9 @@ sections! {
         /// File with the key-encryption key: 32 bytes in base64, as `authd generate-key` prints them, the same for all
         /// instances. Empty: the credential `kek`; else, with SQLite only, a file that is made in the data directory.
         Restart encryption_key: Option<PathBuf> = "";
-        /// File with the key-encryption key before this one, while another takes its place: what is encrypted under it is
-        /// moved to the new one. Empty: the credential `kek.old`, if there is one. `authctl status` says when it can go.
+        /// File with the key-encryption key before this one, while another takes its place: what is encrypted under it
+        /// is moved to the new one. Empty: the credential `kek.old`, if there is one. `authctl status` says when it can
+        /// go.
         Restart previous_encryption_key: Option<PathBuf> = "";
     }
 
@@ -234,11 +235,11 @@ sections! {
     [audit] Audit {
         /// Which refreshes write an event: those from another network or device, retries and replays; or all.
         Restart refresh: AuditRefresh = "changes";
-        /// How long events are kept. Older ones are deleted in whole ranges between two checkpoints, a day after these were
-        /// written to the file below, and leave a signed tombstone.
+        /// How long events are kept. Older ones are deleted in whole ranges between two checkpoints, a day after these
+        /// were written to the file below, and leave a signed tombstone.
         Live retention: Span = "400d" ["30d", "36500d"];
-        /// File with the last checkpoint of the audit log, so that a restored or shortened database is noticed; it may be
-        /// on another disk or machine. Empty: `audit.anchor` in the data directory.
+        /// File with the last checkpoint of the audit log, so that a restored or shortened database is noticed; it may
+        /// be on another disk or machine. Empty: `audit.anchor` in the data directory.
         Restart checkpoint_file: Option<PathBuf> = "";
     }
 

@@ -7,8 +7,8 @@ pub use blocklist::{Blocklist, BlocklistError};
 use zeroize::Zeroizing;
 use zxcvbn::{Entropy, matching::patterns::MatchPattern, zxcvbn};
 
-/// How much of a password is estimated at once, from either end. The estimator's cost grows faster than the text: on one
-/// core the worst 100 characters take 0.7 s, the worst 40 take 0.1 s.
+/// How much of a password is estimated at once, from either end. The estimator's cost grows faster than the text: on
+/// one core the worst 100 characters take 0.7 s, the worst 40 take 0.1 s.
 const ESTIMATED_CHARS: usize = 40;
 /// No longer password stands in the lists of the most common ones.
 const BREACHED_CHARS: u32 = 20;

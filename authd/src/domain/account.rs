@@ -137,7 +137,8 @@ pub enum Break {
     Disable,
     /// The operator ended all its sessions.
     LogoutAll,
-    /// The operator deleted it: identifiers and credentials go, sessions end, the row stays as a tombstone without names.
+    /// The operator deleted it: identifiers and credentials go, sessions end, the row stays as a tombstone without
+    /// names.
     Delete,
     /// The user deleted it; `expected` is the hash that was verified: another one by now is [`Broken::Changed`].
     DeleteOwn {
@@ -175,7 +176,8 @@ pub enum Broken {
 /// Keeps accounts. Every method is one transaction and writes the event it is given, or does nothing.
 #[async_trait::async_trait]
 pub trait AccountStore: Send + Sync {
-    /// Makes an account and opens its first session; `events` are written with it (`user.created`, `session.opened`, …).
+    /// Makes an account and opens its first session; `events` are written with it (`user.created`, `session.opened`,
+    /// …).
     async fn create(
         &self,
         new: NewAccount,
@@ -198,8 +200,9 @@ pub trait AccountStore: Send + Sync {
     /// Newest first, with live session counts.
     async fn list(&self, filter: AccountFilter, page: PageRequest) -> Result<Page<AccountRow>, StoreError>;
 
-    /// Takes accounts over from another system, in one transaction: each line has its fate, and for each account that is
-    /// made a `user.created` made from `event`. `None`: somebody else took one of the names meanwhile, nothing is done.
+    /// Takes accounts over from another system, in one transaction: each line has its fate, and for each account that
+    /// is made a `user.created` made from `event`. `None`: somebody else took one of the names meanwhile, nothing is
+    /// done.
     async fn import(
         &self,
         lines: Vec<NewImport>,

@@ -8,7 +8,8 @@
 use crate::domain::{audit::Event, limit::LimitKey, store_error::StoreError};
 use shared::id::UserId;
 
-/// Most evaluations in a row for one account, of both lanes together, whatever is configured (NIST SP 800-63B-4 §3.2.2).
+/// Most evaluations in a row for one account, of both lanes together, whatever is configured (NIST SP 800-63B-4
+/// §3.2.2).
 pub const CEILING: u32 = 100;
 
 /// Whose attempts are counted and queued together.

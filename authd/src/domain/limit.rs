@@ -328,8 +328,8 @@ pub enum Admission {
     },
 }
 
-/// A place held for a password check under `login.account`, `login.device_failures` or `reauth.session`. Give it back with
-/// [`Limiter::settle`]; one that is dropped frees its place by itself after 30 s.
+/// A place held for a password check under `login.account`, `login.device_failures` or `reauth.session`. Give it back
+/// with [`Limiter::settle`]; one that is dropped frees its place by itself after 30 s.
 #[derive(Debug)]
 #[must_use = "settle it with what was learnt"]
 pub struct Reservation {

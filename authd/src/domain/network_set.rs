@@ -24,7 +24,8 @@ pub enum Spelling {
     Exactly(String),
     /// It begins with this.
     Beginning(String),
-    /// It begins with `beginning`, matches the pattern `like` (`_` is any character, `%` any text) and none of `unlike`.
+    /// It begins with `beginning`, matches the pattern `like` (`_` is any character, `%` any text) and none of
+    /// `unlike`.
     Shaped {
         /// What an index can look for; may be empty.
         beginning: String,

@@ -433,7 +433,8 @@ pub trait SessionStore: Send + Sync {
     /// Opens a session; locks the account row, then makes room under the cap (R11). `events` are written with it.
     async fn open(&self, new: NewSession, events: Vec<Event>) -> Result<Opened, StoreError>;
 
-    /// Rotates, retries or ends a family as [`crate::domain::rotation::decide`] says. `None`: no such handle, nothing done.
+    /// Rotates, retries or ends a family as [`crate::domain::rotation::decide`] says. `None`: no such handle, nothing
+    /// done.
     async fn rotate(&self, rotate: Rotate) -> Result<Option<Rotated>, StoreError>;
 
     /// One session.

@@ -1,4 +1,5 @@
-//! A notable event as an entry of the log: the same facts for the journal, with an id it can be found by, and for others.
+//! A notable event as an entry of the log: the same facts for the journal, with an id it can be found by, and for
+//! others.
 
 use crate::domain::{audit::StoredEvent, tally::Tally};
 use shared::notable::{self, Notable, Severity};

@@ -2,7 +2,8 @@
 //!
 //! | job | every | what |
 //! | --- | --- | --- |
-//! | settings | 500 ms | how many instances live; limits, bans, allowances and modes of all; accounts opened on another one |
+//! | settings | 500 ms | how many instances live; limits, bans, allowances and modes of all; accounts opened on another
+//! one |
 //! | alarms | 1 s | ends of alarms; alarms that could not be written |
 //! | revocation | 500 ms | ended sessions of all instances; ends that still have to become durable |
 //! | keys | 500 ms | signing keys of all instances |

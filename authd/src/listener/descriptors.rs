@@ -2,7 +2,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the bound on this process's open files to `wanted`, or as far as it may; what it is now (`None`: there is none).
+/// Raises the bound on this process's open files to `wanted`, or as far as it may; what it is now (`None`: there is
+/// none).
 pub(super) fn raise(wanted: u64) -> Option<u64> {
     let found = getrlimit(Resource::Nofile);
     let current = found.current?;
@@ -14,8 +15,8 @@ pub(super) fn raise(wanted: u64) -> Option<u64> {
     Some(if done.is_ok() { raised } else { current })
 }
 
-/// How many of the `wanted` connections fit below the bound beside the `own` files of the daemon; a quarter of a bound that
-/// is too low for both.
+/// How many of the `wanted` connections fit below the bound beside the `own` files of the daemon; a quarter of a bound
+/// that is too low for both.
 pub(super) fn connections(bound: Option<u64>, own: u32, wanted: u32) -> u32 {
     let Some(bound) = bound else { return wanted };
     let room = bound.saturating_sub(u64::from(own)).max(bound / 4).max(1);

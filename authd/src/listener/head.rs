@@ -181,7 +181,8 @@ fn field(line: &[u8], seen: &mut Seen) -> Result<(), Refusal> {
     let colon = line.iter().position(|byte| *byte == b':').ok_or(Refusal::Malformed)?;
     let (name, rest) = line.split_at(colon);
     let value = rest.strip_prefix(b":").unwrap_or(rest);
-    // A name that starts with a space is a folded line, one that ends with it is read differently by many (RFC 9112 §5).
+    // A name that starts with a space is a folded line, one that ends with it is read differently by many (RFC 9112
+    // §5).
     if name.is_empty() || !name.iter().copied().all(is_token) || value.iter().copied().any(is_forbidden) {
         return Err(Refusal::Malformed);
     }

@@ -1,4 +1,5 @@
-//! What the two ends of a connection tell each other: which requests were let through, and whether one is being answered.
+//! What the two ends of a connection tell each other: which requests were let through, and whether one is being
+//! answered.
 
 use super::head::Refusal;
 use axum::body::{Body, Bytes};

@@ -286,8 +286,8 @@ impl Db {
         })
     }
 
-    /// One transaction: commits if the body returns `Ok` and did not undo it. It runs to its end even if the caller goes
-    /// away, and answers within its budget even if the database does not.
+    /// One transaction: commits if the body returns `Ok` and did not undo it. It runs to its end even if the caller
+    /// goes away, and answers within its budget even if the database does not.
     pub(super) async fn transact<T, F>(&self, budget: Budget, body: F) -> Stored<T>
     where
         T: Send + 'static,
@@ -303,9 +303,9 @@ impl Db {
         self.context.track_call(call, StorageWork::Write, begun_us, result)
     }
 
-    /// A change that never undoes itself. On PostgreSQL its body is one statement, which commits by itself; on SQLite it
-    /// is spared a savepoint, and all changes of its group are given up if one of its statements fails. To be called in
-    /// tasks that nobody ends, such as those of [`Db::to_the_end`].
+    /// A change that never undoes itself. On PostgreSQL its body is one statement, which commits by itself; on SQLite
+    /// it is spared a savepoint, and all changes of its group are given up if one of its statements fails. To be called
+    /// in tasks that nobody ends, such as those of [`Db::to_the_end`].
     pub(super) async fn at_once<T, F>(&self, budget: Budget, body: F) -> Stored<T>
     where
         T: Send + 'static,

@@ -1,4 +1,5 @@
-//! Keyset pages in SQL: `(created_ms, id)` below the cursor, newest first, one row more than asked to see whether more follow.
+//! Keyset pages in SQL: `(created_ms, id)` below the cursor, newest first, one row more than asked to see whether more
+//! follow.
 
 use crate::{
     domain::{

@@ -36,8 +36,8 @@ pub(super) async fn open(tx: &mut Tx<'_>, new: &NewSession, events: &[Event]) ->
 }
 
 /// Opens a session with one statement that commits by itself, for PostgreSQL; `None` when the account may not log in or
-/// has no room for the session or its device, or the statement came too late (see [`crate::store::session_routine`]): [`open`] then tells which.
-/// Logins in flight do not see each other and may overshoot the cap; the next login trims.
+/// has no room for the session or its device, or the statement came too late (see [`crate::store::session_routine`]):
+/// [`open`] then tells which. Logins in flight do not see each other and may overshoot the cap; the next login trims.
 pub(super) async fn at_once(tx: &mut Tx<'_>, new: &NewSession, events: &[Event], until: i64) -> Stored<Option<Opened>> {
     let (clock, Some(deadline_ms)) = (tx.clock(), tx.context.database_time_at(until)) else { return Ok(None) };
     let columns = event::Arrays::of(tx.context.notary()?, events)?;

@@ -99,7 +99,8 @@ async fn locked_row(tx: &mut Tx<'_>, handle: Handle) -> Stored<Option<FamilyRow>
         WHERE session.handle = $2" LOCK ") AS session"](clock, handle.0.as_slice()))
 }
 
-/// Locks the account of a family, then the family and all live sessions of the account; `false` when there is no such family.
+/// Locks the account of a family, then the family and all live sessions of the account; `false` when there is no such
+/// family.
 async fn lock_account_of(tx: &mut Tx<'_>, handle: Handle) -> Stored<bool> {
     let owner: Option<(String, String)> = on_db!(
         tx,

@@ -30,7 +30,8 @@ const SAFE: i64 = 1 << 60;
 #[derive(Clone)]
 pub(super) struct Asked {
     pub(super) call: Arc<Rotate>,
-    /// The instant of the monotonic clock, in milliseconds, at which the caller is refused: nothing may happen after it.
+    /// The instant of the monotonic clock, in milliseconds, at which the caller is refused: nothing may happen after
+    /// it.
     pub(super) until: i64,
 }
 
@@ -290,8 +291,8 @@ async fn one(tx: &mut Tx<'_>, routine: &Routine<'_>) -> Stored<Option<NumberedRo
 ///
 /// It never waits: a row that somebody else holds is left to the way under the lock, so that neither a deadlock nor one
 /// slow transaction can hold up the others. It does nothing for a caller who was refused meanwhile ($19): a server
-/// that was halted runs what is left in its sockets when it goes on, and the grace of rotations nobody was told of would
-/// pass unused. `LIMIT` tells the planner that there are few calls (it takes a tenth of what it
+/// that was halted runs what is left in its sockets when it goes on, and the grace of rotations nobody was told of
+/// would pass unused. `LIMIT` tells the planner that there are few calls (it takes a tenth of what it
 /// assumes of an array), so that it looks up each row and never reads the whole table for them.
 macro_rules! together {
     () => {

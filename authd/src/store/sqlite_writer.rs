@@ -1,8 +1,8 @@
 //! The one writer of SQLite: changes that wait at the same moment share a transaction and its fsync.
 //!
 //! Each change runs in a savepoint of its own and is answered after the shared commit. A change that fails or is undone
-//! leaves the others alone, but for the hot ones that do without a savepoint ([`Undo::WithGroup`]). One whose caller was
-//! refused for its time before its turn came does nothing. If SQLite gave up the whole transaction (`FULL` and I/O
+//! leaves the others alone, but for the hot ones that do without a savepoint ([`Undo::WithGroup`]). One whose caller
+//! was refused for its time before its turn came does nothing. If SQLite gave up the whole transaction (`FULL` and I/O
 //! errors may do that), its savepoint is gone, the next savepoint statement says so, and everybody in the group is told
 //! that nothing happened.
 

@@ -1,4 +1,5 @@
-//! Erasing what has outlived its use: seals after their grace, revocations, idempotency rows, resets, devices, counts of names that nobody has.
+//! Erasing what has outlived its use: seals after their grace, revocations, idempotency rows, resets, devices, counts
+//! of names that nobody has.
 
 use crate::{
     domain::outage::MAX_EXTENSION_MS,

@@ -1,7 +1,7 @@
 //! An event as bytes: one way only, so that no two events have the same ones.
 //!
-//! A value is `00` when it is absent; a text is `01`, its length in bytes (64 bits, big-endian) and its bytes in UTF-8; a
-//! number is `02` and its 64 bits, big-endian, two's complement; raw bytes are written like a text.
+//! A value is `00` when it is absent; a text is `01`, its length in bytes (64 bits, big-endian) and its bytes in UTF-8;
+//! a number is `02` and its 64 bits, big-endian, two's complement; raw bytes are written like a text.
 
 use sha2::{Digest, Sha256};
 

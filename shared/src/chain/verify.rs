@@ -1,4 +1,5 @@
-//! The check itself: fed with what is stored, in order, it tells what does not fit. It holds no more than the last place.
+//! The check itself: fed with what is stored, in order, it tells what does not fit. It holds no more than the last
+//! place.
 
 use super::{
     anchor::Anchor,

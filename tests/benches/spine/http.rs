@@ -1,6 +1,7 @@
 //! A light HTTP/1.1 client: one connection kept alive, requests as prepared bytes, answers read by status and length.
 //!
-//! Client, daemon and database share the processors, so whatever the client costs is missing from both sides of a ratio.
+//! Client, daemon and database share the processors, so whatever the client costs is missing from both sides of a
+//! ratio.
 
 use std::{io, net::SocketAddr};
 use tokio::{

@@ -1,4 +1,5 @@
-//! A hand in the database: what its owner, or a superuser, can do to the audit log once the triggers are out of the way.
+//! A hand in the database: what its owner, or a superuser, can do to the audit log once the triggers are out of the
+//! way.
 
 use super::mutation::operator;
 use shared::chain::{Entry, export::Line, hex};

@@ -1,5 +1,5 @@
-//! SQLite on a disk that is full, or locked by somebody else, an audit log that takes no events; PostgreSQL on a disk that
-//! is full.
+//! SQLite on a disk that is full, or locked by somebody else, an audit log that takes no events; PostgreSQL on a disk
+//! that is full.
 
 use super::flows::People;
 use authd::domain::failure::Condition;

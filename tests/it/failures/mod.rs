@@ -1,5 +1,5 @@
-//! The failure table, cell by cell: each condition is brought about for real, every flow is tried, and what it answers is
-//! what the table says. Then the condition ends, and nothing has changed that was refused.
+//! The failure table, cell by cell: each condition is brought about for real, every flow is tried, and what it answers
+//! is what the table says. Then the condition ends, and nothing has changed that was refused.
 
 mod cache;
 mod clock;

@@ -1,5 +1,5 @@
-//! Commits whose outcome the daemon cannot know, because the connection to PostgreSQL ended: the caller is told 503, and
-//! asking again converges, whether it had happened or not. Nothing happens twice.
+//! Commits whose outcome the daemon cannot know, because the connection to PostgreSQL ended: the caller is told 503,
+//! and asking again converges, whether it had happened or not. Nothing happens twice.
 
 use super::announce;
 use serde_json::json;

@@ -1,5 +1,5 @@
-//! Clients that hang up at any point of any request (R9): the daemon keeps nothing of them, and its database connections
-//! stay good.
+//! Clients that hang up at any point of any request (R9): the daemon keeps nothing of them, and its database
+//! connections stay good.
 
 use super::announce;
 use serde_json::json;

@@ -1,4 +1,5 @@
-//! The lane of known devices: what strangers do at the same address takes nothing from it, and it has bounds of its own.
+//! The lane of known devices: what strangers do at the same address takes nothing from it, and it has bounds of its
+//! own.
 
 use super::{PROXY, WRONG, alarms, login};
 use serde_json::json;

@@ -1,4 +1,5 @@
-//! Databases that stall, die, lie in the way or are not there: nothing hangs, nothing is half done, all heals by itself.
+//! Databases that stall, die, lie in the way or are not there: nothing hangs, nothing is half done, all heals by
+//! itself.
 
 use super::{World, on_every_store, options};
 use authd::{

@@ -1,8 +1,9 @@
 //! Every history of one session, up to a bound: three clients, two instances, a thief, and everything that gets lost.
 //!
 //! A breadth-first search over [`decide`] itself. Two clients share a token as two tabs do, the third sends an
-//! `Idempotency-Key`; requests and replies wait at an instance until it answers, crashes or loses them. Time is how long
-//! ago each token was spent, in the steps that the rules tell apart. What is broken is shown with a shortest history.
+//! `Idempotency-Key`; requests and replies wait at an instance until it answers, crashes or loses them. Time is how
+//! long ago each token was spent, in the steps that the rules tell apart. What is broken is shown with a shortest
+//! history.
 
 use super::*;
 use std::collections::{HashMap, VecDeque};

@@ -9,7 +9,8 @@ use crate::{
 use serde::{Deserialize, Serialize};
 
 call!(
-    /// What became of a session, oldest first: from the audit log, and from the session itself where nothing else knows.
+    /// What became of a session, oldest first: from the audit log, and from the session itself where nothing else
+    /// knows.
     Lineage: "/v1/session/lineage", Read, ShowRequest => History
 );
 

@@ -9,7 +9,8 @@ use crate::{
 use serde::{Deserialize, Serialize};
 
 call!(
-    /// Takes over accounts of another system, each or the reason why not; those that are there already stay as they are.
+    /// Takes over accounts of another system, each or the reason why not; those that are there already stay as they
+    /// are.
     Import: "/v1/user/import", Admin, ImportRequest => Imported
 );
 call!(
