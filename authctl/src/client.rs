@@ -120,7 +120,16 @@ impl Client {
         String::from_utf8(page).map_err(|error| Error::Answer(error.to_string()))
     }
 
-    /// Opens a stream; only its beginning has to come in time.
+    /// Makes a call that answers with lines; only their beginning has to come in time.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn open<C: Call>(&self, request: &C::Request) -> Result<Lines, Error> {
+        let body = serde_json::to_vec(request).map_err(|error| Error::Answer(error.to_string()))?;
+        self.lines(&CallInfo::of::<C>(), body).await
+    }
+
+    /// Opens a stream of which only the description is known.
     ///
     /// # Errors
     /// As [`Self::call`].

@@ -5,6 +5,7 @@ use crate::{
     client::{Client, runtime_directory, socket::Search},
     error::Error,
     output::{Output, table::Row},
+    progress::{Noise, Progress},
     prompt,
     when::{self, Utc},
 };
@@ -78,6 +79,12 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn until(&self) -> Option<Timestamp> {
         self.until
+    }
+
+    /// Shows how far long work has come, unless `--quiet`.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress::new(if self.flags.quiet { Noise::Unwanted } else { Noise::Wanted })
     }
 
     /// Makes a call, or only prints it: then there is no answer.

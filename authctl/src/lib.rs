@@ -9,6 +9,7 @@ pub mod client;
 pub mod cmd;
 pub mod completing;
 pub mod context;
+pub mod draft;
 pub mod error;
 mod man;
 pub mod output;

@@ -2,7 +2,6 @@
 
 pub mod json;
 pub mod look;
-pub mod progress;
 pub mod table;
 pub mod text;
 

@@ -21,7 +21,6 @@ use crate::{
     crypto::{audit::AuditKeys, jwt::JwtSigner, seal::Keys},
     domain::{
         clock::{Clock, OsRandom, Random, SystemClock, random_bytes},
-        hex::hex,
         store_error::StoreError,
     },
     http::{self, HttpParts, LiveOptions, RequestTally},
@@ -30,6 +29,7 @@ use crate::{
 };
 use control::Health;
 use policy::LivePolicy;
+use shared::hex;
 use std::sync::Arc;
 
 /// Time and randomness of the process: the machine's, or a test's.
@@ -156,7 +156,7 @@ impl Daemon {
             },
             settings,
         );
-        let instance = hex(&random_bytes::<8>(ports.random.as_ref()));
+        let instance = hex::encode(&random_bytes::<8>(ports.random.as_ref()));
         let http = Arc::new(LiveOptions::new(parts::http_options(config)));
         let daemon = Self {
             auth: Arc::new(auth),

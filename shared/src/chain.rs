@@ -8,7 +8,6 @@ pub mod anchor;
 pub mod canonical;
 pub mod export;
 pub mod file;
-pub mod hex;
 pub mod record;
 pub mod verify;
 

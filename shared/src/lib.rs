@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod chain;
 pub mod error;
+pub mod hex;
 pub mod id;
 pub mod mode;
 pub mod notable;

@@ -4,6 +4,7 @@ use super::{Exchange, broken};
 use crate::error::Error;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
+use serde::de::DeserializeOwned;
 use shared::admin::POSITION_HEADER;
 use tokio::task::JoinSet;
 
@@ -59,6 +60,17 @@ impl Lines {
                 }
             }
         }
+    }
+}
+
+impl Lines {
+    /// The next line's value; `None` when the daemon has ended the stream.
+    ///
+    /// # Errors
+    /// As [`Self::next`], and [`Error::Answer`] when the line does not read.
+    pub async fn next_value<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
+        let Some(line) = self.next().await? else { return Ok(None) };
+        serde_json::from_slice(&line).map(Some).map_err(|error| Error::Answer(error.to_string()))
     }
 }
 

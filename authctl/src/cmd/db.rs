@@ -10,9 +10,8 @@ use crate::{
     output::{
         Done,
         look::{Look, joined, text},
-        progress::size,
         table::{Column, Room, Row},
-        text::clean,
+        text::{clean, size},
     },
 };
 use clap::Subcommand;

@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Exit},
 };
 use shared::admin::{
-    CallInfo, Page,
+    Page,
     audit::{Event, List, ListRequest, Tail, TailRequest},
 };
 use std::time::Duration;
@@ -78,9 +78,7 @@ async fn follow(context: &mut Context<'_>, filter: &Filter, after: Option<u64>) 
 }
 
 async fn open(context: &Context<'_>, follower: &Follower) -> Result<crate::client::stream::Lines, Error> {
-    let request = serde_json::to_vec(&TailRequest { after: follower.seen });
-    let body = request.map_err(|error| Error::Answer(error.to_string()))?;
-    context.client.lines(&CallInfo::of::<Tail>(), body).await
+    context.client.open::<Tail>(&TailRequest { after: follower.seen }).await
 }
 
 /// Where a follower is, so that it neither loses nor repeats an event.
@@ -98,13 +96,12 @@ impl Follower {
         stream: &mut crate::client::stream::Lines,
     ) -> Result<Option<Error>, Error> {
         loop {
-            let line = match stream.next().await {
-                Ok(Some(line)) => line,
+            let event: Event = match stream.next_value().await {
+                Ok(Some(event)) => event,
                 Ok(None) => return Ok(None),
                 Err(error) if is_passing(&error) => return Ok(Some(error)),
                 Err(error) => return Err(error),
             };
-            let event: Event = serde_json::from_slice(&line).map_err(|error| Error::Answer(error.to_string()))?;
             self.pause = PAUSES.0;
             if self.is_new(&event) && self.matching.matches(&event) {
                 context.output.stream(std::slice::from_ref(&event))?;

@@ -64,6 +64,22 @@ fn wrap_line(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
+/// A size as people read it: `1.4 MiB`.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut rest = bytes;
+    let mut text = format!("{bytes} B");
+    for unit in UNITS {
+        if rest < 1_024 {
+            break;
+        }
+        text = format!("{}.{} {unit}", rest / 1_024, rest % 1_024 * 10 / 1_024);
+        rest /= 1_024;
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,5 +121,11 @@ mod tests {
         assert!(width(&fit("名前名前", 6)) <= 6);
         assert_eq!(fit("abc", 1), "…");
         assert!(fit(&format!("a{}", "\u{301}".repeat(10_000)), 5).len() < 100);
+    }
+
+    #[test]
+    fn sizes_have_one_digit_behind_the_point() {
+        let sizes = [0, 1_023, 1_024, 1_536, 1_500_000, 5 << 30].map(size);
+        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.4 MiB", "5.0 GiB"]);
     }
 }

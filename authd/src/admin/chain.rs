@@ -16,7 +16,8 @@ use shared::{
         CheckpointRequest, Count, ExportRequest, Made, Numbers, Progress, PurgeRequest, Purged, ShowRequest, Shown,
         StatsRequest, VerifyRequest,
     },
-    chain::{Anchor, Entry, hex},
+    chain::{Anchor, Entry},
+    hex,
     id::EventId,
     time::Timestamp,
 };

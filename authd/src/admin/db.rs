@@ -9,7 +9,6 @@ use super::{
 use crate::{
     auth::{DatabaseReport, Operator},
     domain::{
-        hex::hex,
         secret::Secret,
         upkeep::{Copy, Step, UpkeepError, Watcher, Writes},
     },
@@ -26,6 +25,7 @@ use shared::{
         },
     },
     error::ErrorCode,
+    hex,
     time::Timestamp,
 };
 use std::{
@@ -118,7 +118,7 @@ async fn send(copy: Copy, reader: &Reader) -> Result<String, UpkeepError> {
         let read = tokio::task::spawn_blocking(read).await.unwrap_or_else(|panicked| Err(io::Error::other(panicked)));
         let (back, piece) = read.map_err(|error| UpkeepError::Failed(format!("the copy cannot be read: {error}")))?;
         if piece.is_empty() {
-            return Ok(hex(&hash.finalize()));
+            return Ok(hex::encode(&hash.finalize()));
         }
         file = back;
         hash.update(&piece);

@@ -1,7 +1,8 @@
 //! Refused peers in the log and in the audit.
 
 use super::{Admin, call::Caller, peer::Why};
-use crate::domain::{clock::random_bytes, hex::hex};
+use crate::domain::clock::random_bytes;
+use shared::hex;
 
 /// Learns who was refused.
 #[async_trait::async_trait]
@@ -36,6 +37,6 @@ impl Witness for Admin {
     }
 
     fn request_id(&self) -> String {
-        format!("adm_{}", hex(&random_bytes::<12>(self.auth.parts.random.as_ref())))
+        format!("adm_{}", hex::encode(&random_bytes::<12>(self.auth.parts.random.as_ref())))
     }
 }

@@ -4,7 +4,6 @@ use crate::auth::{Auth, Refusal};
 use crate::domain::{
     account::Account,
     clock::random_bytes,
-    hex::hex,
     login::{AccessClaims, TokenRefusal, VerifiedToken},
     rotation::RotationPolicy,
     rotation::access_expiry,
@@ -12,7 +11,10 @@ use crate::domain::{
     session::{LONGEST_ACCESS_MS, LiveSession, NewSession, SessionState, Transport},
     token::{Handle, RefreshToken, issue},
 };
-use shared::id::{SessionId, UserId};
+use shared::{
+    hex,
+    id::{SessionId, UserId},
+};
 use std::sync::Arc;
 
 /// What a login, a registration or a refresh gives.
@@ -64,7 +66,7 @@ impl Auth {
         let claims = AccessClaims {
             account: grant.account.id.clone(),
             session: grant.session.clone(),
-            token_id: hex(&random_bytes::<16>(self.parts.random.as_ref())),
+            token_id: hex::encode(&random_bytes::<16>(self.parts.random.as_ref())),
             issued_s: now_ms.div_euclid(1_000),
             expires_s: grant.access_expires_ms.div_euclid(1_000),
             auth_time_s: grant.opened_ms.div_euclid(1_000),

@@ -5,10 +5,11 @@ use crate::{
         derive::{self, Key},
         root::Root,
     },
-    domain::{chain::Notary, hex::hex},
+    domain::chain::Notary,
 };
 use ed25519_dalek::{Signer as _, SigningKey};
 use sha2::{Digest, Sha256};
+use shared::hex;
 
 /// The keys of the audit log.
 pub struct AuditKeys {
@@ -29,7 +30,7 @@ impl AuditKeys {
     pub fn new(root: &Root) -> Self {
         let signing = SigningKey::from_bytes(&root.audit_seed);
         let name: [u8; 32] = Sha256::digest(signing.verifying_key().as_bytes()).into();
-        let id = format!("aud_{}", hex(name.first_chunk::<8>().unwrap_or(&[0; 8])));
+        let id = format!("aud_{}", hex::encode(name.first_chunk::<8>().unwrap_or(&[0; 8])));
         Self { mac: root.audit_mac.clone(), signing, id }
     }
 }

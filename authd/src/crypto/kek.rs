@@ -7,11 +7,11 @@ use crate::{
     },
     domain::{
         clock::{Random, random_bytes},
-        hex::hex,
         secret::Secret,
     },
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use shared::hex;
 use std::{
     fmt, fs,
     io::{self, Read, Write},
@@ -116,7 +116,7 @@ impl Kek {
             return None;
         }
         let below = |purpose: &str| derive::hkdf(b"authd key-encryption key v1", bytes, purpose.as_bytes());
-        let id = hex(below("id")?.first_chunk::<8>()?);
+        let id = hex::encode(below("id")?.first_chunk::<8>()?);
         Some(Self { id: KekId(format!("kek_{id}")), wrap: below("key wrap")? })
     }
 

@@ -2,11 +2,10 @@
 
 use crate::domain::{
     account::PasswordHash,
-    hex::hex,
     identifier::{Email, Username},
 };
 use sha2::{Digest, Sha256};
-use shared::id::UserId;
+use shared::{hex, id::UserId};
 
 /// An account to take over.
 #[derive(Debug, Clone)]
@@ -76,7 +75,7 @@ pub struct Present {
 /// What remembers the hash that an account came with, when its password has been re-hashed since.
 #[must_use]
 pub fn origin(PasswordHash(text): &PasswordHash) -> String {
-    format!("import:{}", hex(&Sha256::digest(text)))
+    format!("import:{}", hex::encode(&Sha256::digest(text)))
 }
 
 /// In what an account differs from a line about it; in nothing: the line was taken over before, or need not be. What

@@ -13,7 +13,6 @@ pub mod doctor;
 pub mod failure;
 pub mod hard;
 pub mod hash_cost;
-pub mod hex;
 pub mod identifier;
 pub mod import;
 pub mod instance;

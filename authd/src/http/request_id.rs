@@ -1,10 +1,8 @@
 //! The request's id: a trusted proxy's, or a new one; and the trace it belongs to.
 
-use crate::domain::{
-    clock::{Random, random_bytes},
-    hex::hex,
-};
+use crate::domain::clock::{Random, random_bytes};
 use axum::http::{HeaderMap, HeaderName};
+use shared::hex;
 
 /// The header, in requests and answers.
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -20,7 +18,7 @@ pub(crate) fn given(headers: &HeaderMap) -> Option<&str> {
 
 /// A new id: 128 random bits in hexadecimal.
 pub(crate) fn generate(random: &dyn Random) -> String {
-    hex(&random_bytes::<16>(random))
+    hex::encode(&random_bytes::<16>(random))
 }
 
 /// The trace id of a `traceparent` (W3C Trace Context §3.2), for the log.

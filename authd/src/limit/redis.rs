@@ -23,7 +23,6 @@ use crate::{
     domain::{
         circuit::Circuit,
         clock::{Clock, Random, random_bytes},
-        hex::hex,
         ladder::{Ladder, Outcome, Rung, Step},
         limit::{
             Admission, LimitKey, Limiter, Policy, PolicyName, PolicySet, PolicyValue, Reservation, Reserved, Settled,
@@ -40,6 +39,7 @@ use crate::{
 };
 use link::{Down, Link};
 use script::{Answer, Question, Reply, Told};
+use shared::hex;
 use std::{
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -89,9 +89,9 @@ impl RedisLimiter {
     #[must_use]
     pub fn new(place: &RedisPlace, parts: RedisParts) -> Self {
         let RedisParts { memory, policies, sealer, circuit, clock, random } = parts;
-        let process = hex(&random_bytes::<8>(random.as_ref()));
+        let process = hex::encode(&random_bytes::<8>(random.as_ref()));
         let run_key = key_of(sealer.as_ref(), "run", b"");
-        let link = Link::new(place, circuit, clock, (run_key, hex(&random_bytes::<16>(random.as_ref()))));
+        let link = Link::new(place, circuit, clock, (run_key, hex::encode(&random_bytes::<16>(random.as_ref()))));
         Self(Arc::new(Inner { memory, link, whole: RwLock::new(policies), sealer, process }))
     }
 
@@ -114,7 +114,7 @@ impl RedisLimiter {
 /// Where something is in Redis: names and addresses stay here.
 fn key_of(sealer: &dyn Sealer, what: &str, of: &[u8]) -> String {
     let tag = sealer.tag("redis", &[what.as_bytes(), &[0], of].concat());
-    format!("authd:{}", hex(tag.first_chunk::<16>().map_or(&tag[..], <[u8; 16]>::as_slice)))
+    format!("authd:{}", hex::encode(tag.first_chunk::<16>().map_or(&tag[..], <[u8; 16]>::as_slice)))
 }
 
 /// The row of failures that a policy bounds: a count is a ladder whose first wait is as long as its memory.

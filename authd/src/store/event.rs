@@ -4,7 +4,6 @@ use crate::{
     domain::{
         audit::{Action, Actor, Event, StoredEvent},
         chain::Notary,
-        hex::hex,
         session::EndReason,
         store_error::StoreError,
     },
@@ -13,6 +12,7 @@ use crate::{
 use serde_json::{Value, json};
 use shared::{
     chain::{Fields, Keyed},
+    hex,
     id::SessionId,
 };
 
@@ -119,7 +119,7 @@ impl<'e> Columns<'e> {
             self.device(),
             request_id,
             self.detail,
-            hex(&self.mac),
+            hex::encode(&self.mac),
         ])
     }
 }

@@ -143,7 +143,7 @@ impl Fields<'_> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::chain::hex;
+    use crate::hex;
 
     pub(crate) fn fields() -> Fields<'static> {
         Fields {

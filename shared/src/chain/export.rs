@@ -3,11 +3,8 @@
 //! First a `header`, then `key`s and `tombstone`s, then `event`s in their order with each `checkpoint` after its event,
 //! last an `end`, so that a file that was cut off is noticed.
 
-use super::{
-    hex,
-    record::{AuditKey, Checkpoint, Entry, Tombstone},
-};
-use crate::time::Timestamp;
+use super::record::{AuditKey, Checkpoint, Entry, Tombstone};
+use crate::{hex, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 

@@ -1,9 +1,7 @@
 //! What is stored beside the events: checkpoints, tombstones and public keys, each with the bytes that are signed.
 
-use super::{
-    canonical::{Fields, Frame},
-    hex,
-};
+use super::canonical::{Fields, Frame};
+use crate::hex;
 use ed25519_dalek::{Signature, VerifyingKey};
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,10 @@
 //! way.
 
 use super::mutation::operator;
-use shared::chain::{Entry, export::Line, hex};
+use shared::{
+    chain::{Entry, export::Line},
+    hex,
+};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 use std::path::Path;
 use tests::{clock::SeededRandom, inprocess::InProcess};
@@ -106,7 +109,7 @@ impl Tamper {
     }
 
     /// Rows that changed.
-    async fn run(&mut self, sql: &str) -> u64 {
+    pub(super) async fn run(&mut self, sql: &str) -> u64 {
         let query = sqlx::query(AssertSqlSafe(sql.to_owned()));
         let done = match self {
             Self::Sqlite(conn) => conn.execute(query).await.map(|done| done.rows_affected()),

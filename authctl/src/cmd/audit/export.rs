@@ -3,10 +3,7 @@
 use crate::{context::Context, error::Error};
 use clap::{Args, ValueEnum};
 use shared::{
-    admin::{
-        CallInfo,
-        chain::{Export, ExportRequest},
-    },
+    admin::chain::{Export, ExportRequest},
     chain::export::{EventLine, Line},
 };
 
@@ -38,8 +35,7 @@ pub(super) async fn run(context: &mut Context<'_>, how: &How) -> Result<(), Erro
     if context.flags.print_request {
         return context.print_call::<Export>(&request);
     }
-    let body = serde_json::to_vec(&request).map_err(|error| Error::Answer(error.to_string()))?;
-    let mut lines = context.client.lines(&CallInfo::of::<Export>(), body).await?;
+    let mut lines = context.client.open::<Export>(&request).await?;
     while let Some(bytes) = lines.next().await? {
         let line: Line = serde_json::from_slice(&bytes).map_err(|error| Error::Answer(error.to_string()))?;
         match (how.format, &line) {

@@ -1,7 +1,6 @@
 //! `authctl audit verify`: the daemon checks its log, or this program an export without a daemon.
 
 use crate::{
-    client::stream::Lines,
     context::Context,
     error::Error,
     output::{
@@ -11,15 +10,12 @@ use crate::{
 };
 use clap::Args;
 use shared::{
-    admin::{
-        CallInfo,
-        chain::{Progress, Verify, VerifyRequest},
-    },
+    admin::chain::{Progress as Checked, Verify, VerifyRequest},
     chain::{Anchor, Finding, Report, export::Line, file::FileCheck},
 };
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, IsTerminal, Read, Write},
+    io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
 
@@ -79,25 +75,21 @@ fn read_anchor(path: &Path) -> Result<String, Error> {
 }
 
 async fn ask(context: &mut Context<'_>, request: &VerifyRequest) -> Result<Report, Error> {
-    let body = serde_json::to_vec(request).map_err(|error| Error::Answer(error.to_string()))?;
-    let mut lines: Lines = context.client.lines(&CallInfo::of::<Verify>(), body).await?;
-    let mut life = Life::of(context);
-    while let Some(line) = lines.next().await? {
-        let progress: Progress = serde_json::from_slice(&line).map_err(|error| Error::Answer(error.to_string()))?;
-        if let Some(report) = progress.report {
-            life.end();
+    let mut lines = context.client.open::<Verify>(request).await?;
+    let progress = context.progress();
+    while let Some(Checked { checked, of, report }) = lines.next_value().await? {
+        if let Some(report) = report {
             return Ok(report);
         }
-        life.show(progress.checked, Some(progress.of));
+        progress.reach(checked, Some(of), format!("checked {checked} of {of} events"));
     }
-    life.end();
     Err(Error::Broken("the check was broken off: see the log of authd".to_owned()))
 }
 
 fn check_file(context: &Context<'_>, path: &Path, anchor: Option<&str>) -> Result<Report, Error> {
     let mut check = FileCheck::new(anchor.and_then(|text| text.parse().ok()));
     let mut reader = BufReader::new(File::open(path).map_err(|cause| named(path, &cause))?);
-    let (mut buffer, mut number, mut life) = (Vec::new(), 0, Life::of(context));
+    let (mut buffer, mut number, progress) = (Vec::new(), 0, context.progress());
     loop {
         buffer.clear();
         let read = reader.by_ref().take(LINE_LIMIT).read_until(b'\n', &mut buffer);
@@ -110,38 +102,10 @@ fn check_file(context: &Context<'_>, path: &Path, anchor: Option<&str>) -> Resul
             Err(cause) => check.unreadable(number, &cause.to_string()),
         }
         if number % STRIDE == 0 {
-            life.show(check.events(), None);
+            progress.reach(check.events(), None, format!("checked {} events", check.events()));
         }
     }
-    life.end();
     Ok(check.finish())
-}
-
-/// A line on the terminal that says how far it is.
-struct Life {
-    is_seen: bool,
-    is_shown: bool,
-}
-
-impl Life {
-    fn of(context: &Context<'_>) -> Self {
-        Self { is_seen: io::stderr().is_terminal() && !context.flags.quiet, is_shown: false }
-    }
-
-    fn show(&mut self, checked: u64, of: Option<u64>) {
-        if self.is_seen {
-            let of = of.map(|of| format!(" of {of}")).unwrap_or_default();
-            // A terminal that cannot be written to has nobody to tell.
-            drop(write!(io::stderr(), "\r\u{1b}[Kchecked {checked}{of} events"));
-            self.is_shown = true;
-        }
-    }
-
-    fn end(&mut self) {
-        if std::mem::take(&mut self.is_shown) {
-            drop(write!(io::stderr(), "\r\u{1b}[K"));
-        }
-    }
 }
 
 fn show(context: &mut Context<'_>, report: &Report) -> Result<(), Error> {

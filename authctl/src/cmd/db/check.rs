@@ -6,9 +6,8 @@ use crate::{
     error::Error,
     output::{
         look::joined,
-        progress::size,
         table::{Column, Room, Row},
-        text::clean,
+        text::{clean, size},
     },
 };
 use shared::admin::{

@@ -4,11 +4,11 @@ use super::{doing, refused};
 use crate::{
     context::{Context, Intent},
     error::Error,
-    output::{Done, progress::Progress, text::clean},
+    output::{Done, text::clean},
     prompt,
 };
 use shared::admin::{
-    CallInfo, WireSecret,
+    WireSecret,
     db::{Move, MoveLine, MoveRequest, Moved},
 };
 use std::path::Path;
@@ -48,15 +48,13 @@ fn rows(moved: &Moved) -> u64 {
 }
 
 async fn follow(context: &mut Context<'_>, request: &MoveRequest) -> Result<Moved, Error> {
-    let body = serde_json::to_vec(request).map_err(|error| Error::Answer(error.to_string()))?;
-    let mut lines = context.client.lines(&CallInfo::of::<Move>(), body).await?;
-    let mut bar = Progress::new(!context.flags.quiet);
+    let mut lines = context.client.open::<Move>(request).await?;
+    let progress = context.progress();
     loop {
         let lost =
             || Error::Broken("it is not known whether the move was finished: see `authctl db status`".to_owned());
-        let line = lines.next().await?.ok_or_else(lost)?;
-        match serde_json::from_slice(&line).map_err(|error| Error::Answer(error.to_string()))? {
-            MoveLine::Progress(step) => bar.show(doing(&step), step.done, step.total),
+        match lines.next_value().await?.ok_or_else(lost)? {
+            MoveLine::Progress(step) => progress.reach(step.done, Some(step.total), doing(&step)),
             MoveLine::Failed(failed) => return Err(refused(failed)),
             MoveLine::Done(moved) => return Ok(moved),
         }

@@ -2,9 +2,9 @@
 
 use crate::{
     context::Context,
+    draft::Draft,
     error::Error,
     output::{Done, Format, json::lines, text::counted},
-    progress::{Noise, Progress},
 };
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -13,12 +13,7 @@ use shared::admin::{
     MAX_PAGE,
     user::transfer::{Export, ExportRequest, Record},
 };
-use std::{
-    fs::{File, OpenOptions},
-    io::{BufWriter, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// Where accounts go.
 #[derive(Debug, Clone, Args)]
@@ -88,22 +83,21 @@ async fn to_output(context: &mut Context<'_>, destination: &Destination) -> Resu
 }
 
 async fn to_file(context: &mut Context<'_>, destination: &Destination, path: &Path) -> Result<(), Error> {
-    let mut part = Part::begin(path)?;
-    let noise = if context.flags.quiet { Noise::Unwanted } else { Noise::Wanted };
-    let progress = Progress::new(None, noise);
+    let mut draft = Draft::create(path)?;
+    let progress = context.progress();
     let (mut after, mut exported) = (None, 0_u64);
     loop {
         let page = context.client.call::<Export>(&request(context, destination, after)).await?;
-        part.write(lines(&page.items)?.as_bytes())?;
+        draft.add(lines(&page.items)?.as_bytes())?;
         exported += u64::try_from(page.items.len()).unwrap_or(0);
-        progress.reach(exported, format!("{exported} accounts"));
+        progress.reach(exported, None, format!("{exported} accounts"));
         after = page.next;
         if after.is_none() {
             break;
         }
     }
     drop(progress);
-    part.finish()?;
+    draft.keep()?;
     let summary = Summary { exported, hashes: destination.hashes, file: path.display().to_string() };
     let with = if destination.hashes { " with their password hashes" } else { "" };
     context.output.done(&Done {
@@ -113,57 +107,4 @@ async fn to_file(context: &mut Context<'_>, destination: &Destination, path: &Pa
         ids: vec![],
         needed: vec![],
     })
-}
-
-/// A file that gets its name when it is whole, and vanishes if it never is.
-struct Part {
-    file: Option<BufWriter<File>>,
-    path: PathBuf,
-    name: PathBuf,
-}
-
-impl Part {
-    fn begin(name: &Path) -> Result<Self, Error> {
-        let taken = |path: &Path, why: String| {
-            Error::usage(
-                format!("{}: {why}", path.display()),
-                "name a file that does not exist, in a directory that does",
-            )
-        };
-        if name.symlink_metadata().is_ok() {
-            return Err(Error::Exists { path: name.to_owned() });
-        }
-        let mut path = name.as_os_str().to_owned();
-        path.push(".part");
-        let path = PathBuf::from(path);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        let file = file.map_err(|error| taken(&path, error.to_string()))?;
-        Ok(Self { file: Some(BufWriter::new(file)), path, name: name.to_owned() })
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        if let Some(file) = &mut self.file {
-            file.write_all(bytes)?;
-        }
-        Ok(())
-    }
-
-    /// Makes it durable and gives it its name.
-    fn finish(mut self) -> Result<(), Error> {
-        let Some(file) = self.file.take() else { return Ok(()) };
-        let whole = file.into_inner().map_err(|error| Error::Io(error.into_error()))?;
-        let named = whole.sync_all().and_then(|()| std::fs::hard_link(&self.path, &self.name));
-        // A link is refused where somebody has made such a file meanwhile; the other name goes with the drop.
-        self.file = Some(BufWriter::new(whole));
-        Ok(named?)
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        if self.file.is_some() {
-            // What is left over would be taken for an export.
-            drop(std::fs::remove_file(&self.path));
-        }
-    }
 }

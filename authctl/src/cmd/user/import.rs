@@ -5,7 +5,7 @@ use crate::{
     context::{Context, Intent},
     error::Error,
     output::{Done, text::clean},
-    progress::{Noise, Progress},
+    progress::Progress,
 };
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -68,9 +68,8 @@ pub(super) async fn run(context: &mut Context<'_>, source: &Source) -> Result<()
         return context.print_call::<Import>(&request(context.intent(), Vec::new()));
     }
     let (reader, size) = open(&source.file)?;
-    let noise = if context.flags.quiet { Noise::Unwanted } else { Noise::Wanted };
-    let progress = Progress::new(size, noise);
-    let mut work = Work { summary: Summary::default(), seen: Seen::default(), progress };
+    let progress = context.progress();
+    let mut work = Work { summary: Summary::default(), seen: Seen::default(), size, progress };
     let done = work.take_all(context, Lines::new(reader), source.resume_from.unwrap_or(0)).await;
     let Work { summary, progress, .. } = work;
     drop(progress);
@@ -124,6 +123,7 @@ fn request(intent: Intent, users: Vec<Record>) -> ImportRequest {
 struct Work {
     summary: Summary,
     seen: Seen,
+    size: Option<u64>,
     progress: Progress,
 }
 
@@ -173,7 +173,7 @@ impl Work {
             }
         }
         self.summary.last_line = last;
-        self.progress.reach(bytes, told(&self.summary));
+        self.progress.reach(bytes, self.size, told(&self.summary));
         Ok(())
     }
 

@@ -5,14 +5,13 @@ use super::{
     pair::KeyPair,
 };
 use crate::domain::{
-    hex::hex,
     key::{KeyAlgorithm, KeyState, SigningKey},
     login::KeySet,
 };
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use shared::id::KeyId;
+use shared::{hex, id::KeyId};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -148,7 +147,7 @@ fn key_set(public: &[PublicKey]) -> KeySet {
     let keys = public.iter().map(jwk).collect();
     // Texts only: there is nothing in it that could fail to be written.
     let json = serde_json::to_string(&Jwks { keys }).unwrap_or_default();
-    let etag = Sha256::digest(&json).first_chunk::<16>().map_or_else(String::new, |half| hex(half));
+    let etag = Sha256::digest(&json).first_chunk::<16>().map_or_else(String::new, |half| hex::encode(half));
     KeySet { json, etag: format!("\"{etag}\"") }
 }
 
