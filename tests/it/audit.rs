@@ -4,5 +4,6 @@ mod closed;
 mod mutation;
 mod proof;
 mod tamper;
+mod verbs;
 
 pub(crate) use mutation::{killed, mutations};

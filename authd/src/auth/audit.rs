@@ -85,7 +85,8 @@ impl Auth {
             Some(operator) => self.operator_event(operator, action),
             None => self.job_event("daemon", action),
         };
-        let event = Event { outcome, detail, ..event }.about("daemon", env!("CARGO_PKG_VERSION"));
+        let mut event = Event { outcome, ..event }.about("daemon", env!("CARGO_PKG_VERSION"));
+        event.detail.extend(detail);
         self.parts.audit.append(vec![event]).await
     }
 

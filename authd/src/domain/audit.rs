@@ -79,6 +79,7 @@ actions! {
     DaemonStarted = "daemon.started",
     DaemonStopped = "daemon.stopped",
     ClockStepped = "clock.stepped",
+    ClockConfirmed = "clock.confirmed",
     StorageLost = "storage.lost",
     StorageReturned = "storage.returned",
 }

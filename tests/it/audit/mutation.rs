@@ -6,7 +6,7 @@ use authd::{
     auth::{CheckStep, CheckpointPace, ClockTrust, Doing, EpochBump, Operator, Restored},
     domain::page::PageRequest,
 };
-use shared::chain::{Anchor, Report, file::FileCheck};
+use shared::chain::{Anchor, FindingKind, Report, file::FileCheck};
 use tests::{
     clock::SeededRandom,
     daemon::Daemon,
@@ -87,13 +87,17 @@ async fn full_log(options: Options) -> (InProcess, Anchor) {
     (app, anchor)
 }
 
+async fn tamper_with(app: &InProcess, database: &Database) -> Tamper {
+    match database {
+        Database::Sqlite => Tamper::sqlite(&app.data_dir().join("authd.db")).await,
+        Database::Postgres(url) => Tamper::postgres(url).await,
+    }
+}
+
 pub(crate) async fn mutations(options: Options, count: usize) {
     let database = options.database.clone();
     let (app, anchor) = full_log(options).await;
-    let mut tamper = match &database {
-        Database::Sqlite => Tamper::sqlite(&app.data_dir().join("authd.db")).await,
-        Database::Postgres(url) => Tamper::postgres(url).await,
-    };
+    let mut tamper = tamper_with(&app, &database).await;
     let random = SeededRandom::new(scale::seed());
     println!("{count} mutations; {}", scale::again());
     tamper.save().await;
@@ -228,6 +232,37 @@ on_both! {
         app.clock.advance_secs(401 * DAY_SECS);
         let turn = auth.purge_events(ClockTrust::Ruled).await.unwrap();
         assert!(turn.purged == 0 && turn.refused.is_some(), "{turn:?}");
+    }
+}
+
+on_both! {
+    async fn an_event_that_waits_for_its_place_cannot_be_changed_unnoticed(options) {
+        let database = options.database.clone();
+        let app = InProcess::start(options).await;
+        app.client().register("ada@example.org").await;
+        assert_eq!(check(&app, &Anchor::default()).await.found, 0);
+        let mut tamper = tamper_with(&app, &database).await;
+        // No hash covers it yet, only its MAC.
+        let edit = "UPDATE event SET reason = 'x' WHERE seq IS NULL AND action = 'user.created'";
+        assert_eq!(tamper.run(edit).await, 1);
+        let report = check(&app, &Anchor::default()).await;
+        assert_eq!(report.findings.iter().map(|found| found.kind).collect::<Vec<_>>(), [FindingKind::Edited], "{report:#?}");
+    }
+}
+
+on_both! {
+    async fn what_no_anchor_has_held_for_a_day_is_kept_however_old_it_is(options) {
+        let app = InProcess::start(options).await;
+        let purge = async || app.daemon.auth.purge_events(ClockTrust::Ruled).await.unwrap().purged;
+        some_life(&app, "ada").await;
+        app.clock.advance_secs(401 * DAY_SECS);
+        // Its checkpoint is the first to say that an anchor holds the one before.
+        some_life(&app, "bob").await;
+        assert_eq!(purge().await, 0);
+        app.clock.advance_secs(DAY_SECS - 60);
+        assert_eq!(purge().await, 0);
+        app.clock.advance_secs(120);
+        assert!(purge().await > 0);
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tests::{
     client::Tokens,
     ctl::Ran,
-    daemon::Daemon,
+    daemon::{Daemon, Log},
     options::{Database, Options},
     postgres::Postgres,
 };
@@ -46,11 +46,11 @@ async fn verify(daemon: &Daemon, file: &Path) -> Ran {
     daemon.ctl().run(&["-o", "json", "db", "verify-backup", &file.to_string_lossy()]).await
 }
 
-async fn empty_server() -> Database {
+pub(crate) async fn empty_server() -> Database {
     Database::Postgres(Postgres::shared().await.create_database().await)
 }
 
-fn url(database: &Database) -> &str {
+pub(crate) fn url(database: &Database) -> &str {
     let Database::Postgres(url) = database else { panic!("PostgreSQL") };
     url
 }
@@ -67,7 +67,9 @@ fn refused(options: &Options, directory: &Path) -> (Option<i32>, String) {
     let (mut running, log) = Daemon::launch(options, directory, None);
     let code = running.wait(std::time::Duration::from_secs(20)).code();
     let end = std::time::Instant::now() + std::time::Duration::from_secs(2);
-    while log.text().is_empty() && std::time::Instant::now() < end {
+    // What collects its words lets go of them when it has all.
+    let is_read = || !matches!(&log, Log::Memory(lines) if std::sync::Arc::strong_count(lines) > 1);
+    while !is_read() && std::time::Instant::now() < end {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     (code, log.text())

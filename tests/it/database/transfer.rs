@@ -139,6 +139,24 @@ async fn a_server_that_dies_during_a_move_leaves_this_database_in_use() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_arrives_is_compared_row_by_row_before_this_database_is_given_up() {
+    let daemon = Daemon::start(Options::sqlite()).await;
+    let mut ada = people(&daemon, 1).await.remove(0);
+    for rule in [
+        "CREATE RULE lose AS ON INSERT TO event DO INSTEAD NOTHING",
+        "CREATE RULE change AS ON INSERT TO account DO ALSO UPDATE account SET created_ms = created_ms + 1",
+    ] {
+        let target = empty_server().await;
+        migrate(&target).await;
+        connect(&target).await.execute(rule).await.unwrap();
+        let refused = move_to(&daemon, &target).await;
+        assert_eq!(refused.code, Some(75), "{rule}: {refused:?}");
+        assert!(refused.stdout.contains("is not the same there"), "{rule}: {refused:?}");
+        ada = daemon.client().refresh(&ada).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_asked_for_a_move_and_goes_away_ends_it() {
     let daemon = Daemon::start(Options::sqlite()).await;
     let people = people(&daemon, 1).await;

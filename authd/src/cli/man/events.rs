@@ -82,6 +82,7 @@ fn said(action: Action) -> &'static str {
         "database.moved" => "Everything was moved to another database",
         "database.move_undone" => "A move to another database was given up",
         "config.reloaded" => "The configuration was read again",
+        "clock.confirmed" => "An operator said that the time is right: old events may go by it",
         _ => "See the detail of the event",
     }
 }
