@@ -23,7 +23,7 @@ pub fn events_page() -> String {
         let (of, verb) = text.split_once('.').unwrap_or((text, ""));
         if of != noun {
             noun = of;
-            let _ = write!(page, ".SS {}\n", escape(noun));
+            let _ = writeln!(page, ".SS {}", escape(noun));
         }
         let kinds: Vec<&Notable> = NOTABLE.iter().filter(|kind| kind.action == text).collect();
         let _ = write!(page, ".TP\n.B {}.{}\n{}\n", escape(of), escape(verb), about(*action, &kinds));

@@ -30,7 +30,7 @@ pub fn http_page() -> String {
         ".SH ROUTES\nAfter each route: what its body takes, what it answers, and the codes it can be refused with.\n";
     page += "Every route can also answer the codes of trouble listed under ERRORS.\n";
     for (tag, heading) in GROUPS {
-        let _ = write!(page, ".SS {}\n", escape(heading));
+        let _ = writeln!(page, ".SS {}", escape(heading));
         page += &routes(&document, tag);
     }
     page += ".SH OBJECTS\n";
