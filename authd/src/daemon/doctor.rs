@@ -177,9 +177,9 @@ fn memory_limit(root: &Path) -> Option<u64> {
 
 fn room(directory: &Path) -> Option<Room> {
     let found = nix::sys::statvfs::statvfs(directory).ok()?;
-    let block = u64::from(found.fragment_size());
+    let block = found.fragment_size();
     let bytes = |blocks: u64| blocks.saturating_mul(block);
-    Some(Room { free: bytes(u64::from(found.blocks_available())), total: bytes(u64::from(found.blocks())) })
+    Some(Room { free: bytes(found.blocks_available()), total: bytes(found.blocks()) })
 }
 
 fn key_file(config: &Config) -> KeyFile {
