@@ -87,17 +87,10 @@ async fn full_log(options: Options) -> (InProcess, Anchor) {
     (app, anchor)
 }
 
-async fn tamper_with(app: &InProcess, database: &Database) -> Tamper {
-    match database {
-        Database::Sqlite => Tamper::sqlite(&app.data_dir().join("authd.db")).await,
-        Database::Postgres(url) => Tamper::postgres(url).await,
-    }
-}
-
 pub(crate) async fn mutations(options: Options, count: usize) {
     let database = options.database.clone();
     let (app, anchor) = full_log(options).await;
-    let mut tamper = tamper_with(&app, &database).await;
+    let mut tamper = tamper_with(&database, &app).await;
     let random = SeededRandom::new(scale::seed());
     println!("{count} mutations; {}", scale::again());
     tamper.save().await;
@@ -241,7 +234,7 @@ on_both! {
         let app = InProcess::start(options).await;
         app.client().register("ada@example.org").await;
         assert_eq!(check(&app, &Anchor::default()).await.found, 0);
-        let mut tamper = tamper_with(&app, &database).await;
+        let mut tamper = tamper_with(&database, &app).await;
         // No hash covers it yet, only its MAC.
         let edit = "UPDATE event SET reason = 'x' WHERE seq IS NULL AND action = 'user.created'";
         assert_eq!(tamper.run(edit).await, 1);
