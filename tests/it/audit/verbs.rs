@@ -138,10 +138,10 @@ fn assert_who_and_why(event: &Event) {
 #[test]
 fn every_call_for_administrators_reads_or_is_tried_here() {
     // See `changes`; this list is short to read, that one needs a daemon.
-    let source = include_str!("verbs.rs");
+    let source: String = include_str!("verbs.rs").split_whitespace().collect();
     for call in CALLS.iter().filter(|call| matches!(call.access, Access::Admin | Access::Own)) {
-        let is_named = source.contains(&format!("\"{}\"", call.path));
-        assert!(is_named, "{} stands neither in `changes` nor in `READS`", call.path);
+        let is_tried = source.contains(&format!("change(\"{}\"", call.path));
+        assert!(is_tried || READS.contains(&call.path), "{} has no entry", call.path);
     }
 }
 
