@@ -22,8 +22,11 @@ use tests::{
 /// Where the daemon of the machine listens.
 const ADDRESS: &str = "127.0.0.1:8480";
 
+/// What a step is called, and the step.
+type Step = (&'static str, fn(&mut Lab));
+
 /// In their order; each leaves a daemon that serves, but the last.
-const STEPS: [(&str, fn(&mut Lab)); 14] = [
+const STEPS: [Step; 14] = [
     ("install the package", install::package),
     ("own the sockets as promised", install::sockets),
     ("register and log in", install::login),
