@@ -36,6 +36,7 @@ const OTHERS: &[Other] = &[
     ("doctor", || Data::List(schema::of::<Check>())),
     ("db.backup", || Data::One(schema::of::<BackedUp>())),
     ("db.migrate", || Data::One(schema::of::<Migration>())),
+    ("audit.show", || Data::One(event_shown())),
     ("db.move", || Data::One(schema::of::<Moved>())),
     ("db.verify-backup", || Data::One(schema::of::<Verified>())),
     ("events", || Data::List(schema::of::<Event>())),
@@ -96,17 +97,29 @@ fn changed_users() -> Data {
     Data::One(json!({"type": "array", "items": schema::of::<user::Changed>()}))
 }
 
-/// A limit with one member more, written into one object.
+/// A limit with those it refuses, written into one object.
 fn limit_shown() -> Value {
-    let mut shown = schema::of::<Limit>();
     let limited = json!({"type": "array", "items": schema::of::<Limited>()});
-    if let Some(members) = shown.get_mut("properties").and_then(Value::as_object_mut) {
-        members.insert("limited".to_owned(), limited);
+    joined(schema::of::<Limit>(), &[("limited", limited)])
+}
+
+/// An event with its proofs, written into one object.
+fn event_shown() -> Value {
+    let (mac, hash) = (json!({"type": "string"}), json!({"type": ["string", "null"]}));
+    joined(schema::of::<Event>(), &[("mac", mac), ("hash", hash)])
+}
+
+/// An object with these members more.
+fn joined(mut object: Value, more: &[(&str, Value)]) -> Value {
+    for (name, schema) in more {
+        if let Some(members) = object.get_mut("properties").and_then(Value::as_object_mut) {
+            members.insert((*name).to_owned(), schema.clone());
+        }
+        if let Some(names) = object.get_mut("required").and_then(Value::as_array_mut) {
+            names.push(json!(name));
+        }
     }
-    if let Some(names) = shown.get_mut("required").and_then(Value::as_array_mut) {
-        names.push(json!("limited"));
-    }
-    shown
+    object
 }
 
 fn object(members: &[(&str, Value)]) -> Value {

@@ -21,45 +21,43 @@ pub(super) fn check(snapshot: &Snapshot) {
     assert!(snapshot.events.iter().all(|event| event.seq.is_some() == event.hash.is_some()));
 }
 
-/// `SHA-256(previous ‖ canonical event)`: every field with its length in front, absent ones apart from empty ones.
+/// `SHA-256(previous ‖ seq ‖ what is known ‖ actor ‖ target ‖ MAC)`, as authctl-audit(1) describes it: written a second time,
+/// so that the daemon is not compared with itself.
 fn link(previous: &[u8; 32], event: &EventRow) -> [u8; 32] {
-    let facts: Vec<(String, String)> = serde_json::from_str(&event.detail).expect("facts are JSON");
-    let mut canonical = previous.to_vec();
-    let text = |canonical: &mut Vec<u8>, text: &str| {
-        canonical.extend(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
-        canonical.extend(text.as_bytes());
-    };
-    let number = |canonical: &mut Vec<u8>, number: Option<i64>| {
-        canonical.push(u8::from(number.is_some()));
-        canonical.extend(number.unwrap_or_default().to_be_bytes());
-    };
-    text(&mut canonical, &event.id);
-    number(&mut canonical, event.seq);
-    number(&mut canonical, Some(event.at_ms));
-    for field in [&event.action, &event.outcome, &event.actor_kind] {
-        text(&mut canonical, field);
+    let mut bytes = previous.to_vec();
+    number(&mut bytes, event.seq);
+    for field in [&event.id, &event.tenant_id] {
+        text(&mut bytes, Some(field.as_bytes()));
     }
-    for field in [
-        &event.reason,
-        &event.actor_id,
-        &event.target_kind,
-        &event.target_id,
-        &event.network,
-        &event.device,
-        &event.request_id,
-    ] {
-        canonical.push(u8::from(field.is_some()));
-        if let Some(field) = field {
-            text(&mut canonical, field);
-        }
+    number(&mut bytes, Some(event.at_ms));
+    for field in [&event.action, &event.outcome] {
+        text(&mut bytes, Some(field.as_bytes()));
     }
+    text(&mut bytes, event.reason.as_deref().map(str::as_bytes));
+    text(&mut bytes, Some(event.actor_kind.as_bytes()));
     for field in [event.actor_uid, event.actor_login_uid, event.actor_pid] {
-        number(&mut canonical, field);
+        number(&mut bytes, field);
     }
-    number(&mut canonical, i64::try_from(facts.len()).ok());
-    for (name, value) in &facts {
-        text(&mut canonical, name);
-        text(&mut canonical, value);
+    for field in [&event.target_kind, &event.network, &event.device, &event.request_id] {
+        text(&mut bytes, field.as_deref().map(str::as_bytes));
     }
-    Sha256::digest(&canonical).into()
+    text(&mut bytes, Some(event.detail.as_bytes()));
+    for field in [&event.actor_id, &event.target_id] {
+        text(&mut bytes, field.as_deref().map(str::as_bytes));
+    }
+    text(&mut bytes, Some(&event.mac));
+    Sha256::digest(&bytes).into()
+}
+
+fn text(bytes: &mut Vec<u8>, field: Option<&[u8]>) {
+    let Some(field) = field else { return bytes.push(0) };
+    bytes.push(1);
+    bytes.extend(u64::try_from(field.len()).unwrap_or(u64::MAX).to_be_bytes());
+    bytes.extend(field);
+}
+
+fn number(bytes: &mut Vec<u8>, field: Option<i64>) {
+    let Some(field) = field else { return bytes.push(0) };
+    bytes.push(2);
+    bytes.extend(field.to_be_bytes());
 }

@@ -8,7 +8,7 @@ use sqlx::{
 };
 
 const EVENTS: &str = "SELECT seq, hash, id, at_ms, action, outcome, reason, actor_kind, actor_id, actor_uid,
-    actor_login_uid, actor_pid, target_kind, target_id, network, device, request_id, detail FROM event";
+    actor_login_uid, actor_pid, target_kind, target_id, network, device, request_id, detail, tenant_id, mac FROM event";
 const SESSIONS: &str = "SELECT session.id, account_id, generation, revoked_ms, retries,
     (SELECT count(*) FROM revocation WHERE revocation.session_id = session.id) AS fed FROM session";
 const ACCOUNTS: &str = "SELECT account.id, epoch, disabled_ms,
@@ -37,6 +37,8 @@ pub(super) struct EventRow {
     pub(super) device: Option<String>,
     pub(super) request_id: Option<String>,
     pub(super) detail: String,
+    pub(super) tenant_id: String,
+    pub(super) mac: Vec<u8>,
 }
 
 /// A session as it is stored.

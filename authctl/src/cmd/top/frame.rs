@@ -102,7 +102,8 @@ fn degraded(status: &StatusReport) -> String {
 /// `logins       2.5/s  invalid_credentials 0.5  succeeded 2.0`: the frequent first, nothing that does not happen.
 fn rates(what: &str, rates: &[Rate]) -> String {
     let mut of: Vec<&Rate> = rates.iter().filter(|rate| rate.what == what).collect();
-    let total: f64 = of.iter().map(|rate| rate.per_second).sum();
+    // The sum of nothing would be -0.0.
+    let total = of.iter().fold(0.0, |total, rate| total + rate.per_second);
     of.sort_by(|one, other| other.per_second.total_cmp(&one.per_second));
     let each = of.iter().filter(|rate| rate.per_second > 0.0 && !rate.which.is_empty());
     let each: Vec<String> = each.map(|rate| format!("{} {:.1}", clean(&rate.which), rate.per_second)).collect();

@@ -77,6 +77,7 @@ fn said(action: Action) -> &'static str {
         "audit.checkpointed" => "A signed checkpoint says how far the log has come",
         "audit.tampered" => "The log is not what was written: see `authctl audit verify`",
         "audit.lagging" => "Events wait longer than usual to be sealed",
+        "key.rewrapped" => "A secret was encrypted again, under the key-encryption key in force",
         "database.backed_up" => "A backup was made",
         "database.move_begun" => "A move to another database began",
         "database.moved" => "Everything was moved to another database",
