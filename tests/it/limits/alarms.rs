@@ -77,7 +77,8 @@ async fn own_accounts_do_not_hide_a_spray_and_repeats_on_one_account_are_none() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_tried_on_many_accounts_from_many_addresses_is_an_attack_within_two_hundred_attempts() {
-    let limits = "[limit.\"login.ip\"]\nrate = \"30/min\"\nburst = 20\n";
+    let limits =
+        "[limit.\"login.ip\"]\nrate = \"30/min\"\nburst = 20\n[limit.\"login.net\"]\nrate = \"300/min\"\nburst = 150\n";
     let options = Options::sqlite().config(PROXY).config(SPRAY).config(&format!("{GLOBAL}{limits}"));
     let daemon = Daemon::start(options).await;
     let client = daemon.client();
