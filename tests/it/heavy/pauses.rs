@@ -25,7 +25,7 @@ const IMPATIENT: Duration = Duration::from_millis(800);
 /// The deadline of what hashes no password, and a little more.
 const PAST_THE_BUDGET: Duration = Duration::from_millis(3_300);
 /// Deadlines that make a halted database server an outage soon.
-const HASTY: &str = "[database]\nacquire_timeout = \"200ms\"\nstatement_timeout = \"400ms\"";
+const HASTY: &str = "[database]\nacquire_timeout = \"500ms\"\nstatement_timeout = \"400ms\"";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_halted_daemon_was_about_happens_once_or_never() {
