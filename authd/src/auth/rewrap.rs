@@ -31,8 +31,8 @@ impl Encryption {
         let keep = format!("keep the file with {old}");
         Some(match self.progress {
             Rewrapping::Done => format!(
-                "all {secrets} secrets are encrypted under {current}: remove key.previous_encryption_key on every \
-                 instance, then the file with {old}"
+                "all {secrets} secrets are encrypted under {current}: remove key.previous_encryption_key, or the \
+                 credential kek.old, on every instance, then the file with {old}"
             ),
             Rewrapping::Waiting(instances) if self.previous.is_some() => format!(
                 "nothing moves to the key-encryption key {current} before {instances} more live instances have it as \
