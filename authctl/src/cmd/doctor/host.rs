@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Where another daemon of this name is known to be.
-const OTHERS: [&str; 2] = ["/var/lib/dpkg/info/authd.list", "/usr/libexec/authd"];
+const OTHERS: [&str; 2] = ["/usr/share/doc/authd", "/usr/libexec/authd"];
 /// How long a program that tells of the clock may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
