@@ -23,7 +23,9 @@ impl Witness for Admin {
         let (uid, pid) = (caller.peer.uid, caller.peer.pid);
         let (socket, rule) = (caller.policy.door.name(), why.name());
         match self.auth.note_refused_peer(&caller.reader(), socket, rule).await {
-            Ok(true) => tracing::warn!(uid, pid, socket, rule, "refused a peer"),
+            Ok(true) => {
+                tracing::warn!(uid, pid, socket, rule, "refused a peer: uid {uid} on the {socket} socket ({rule})")
+            }
             // A loop of them fills neither the log nor the audit.
             Ok(false) => {}
             Err(fault) => {
