@@ -60,7 +60,6 @@ mod rewrap;
 mod sessions;
 mod signals;
 mod store;
-mod system;
 mod time;
 mod tokens;
 mod transfer;

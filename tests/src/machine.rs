@@ -39,31 +39,26 @@ impl Machine {
     pub fn boot(base: &Path, root: &Path) -> Self {
         let copied = Command::new("cp").args(["--archive", "--reflink=auto"]).arg(base).arg(root).status();
         assert!(copied.is_ok_and(|status| status.success()), "cannot copy {}", base.display());
-        let console = File::create(root.with_extension("console")).expect("the directory of the root can be written");
-        let mut command = Command::new("systemd-nspawn");
-        command.args([
-            "--quiet",
-            "--boot",
-            "--register=no",
-            "--keep-unit",
-            "--private-network",
-            "--machine=authd-test",
-        ]);
-        command.arg("--directory").arg(root).stdin(Stdio::null());
-        command.stdout(console.try_clone().expect("a file can be shared")).stderr(console);
-        let mut supervisor = Running::start(&mut command);
-        let end = Instant::now() + BOOT;
-        let leader = loop {
-            let ended = supervisor.poll();
-            assert!(ended.is_none() && Instant::now() < end, "no boot ({ended:?}): see {}.console", root.display());
-            if let Some(leader) = children(supervisor.pid()).into_iter().find(|pid| is_init(*pid)) {
-                break leader;
-            }
-            thread::sleep(PAUSE);
-        };
+        let (supervisor, leader) = start(root);
         let machine = Self { root: root.to_owned(), supervisor, leader };
-        machine.until(BOOT, "systemctl is-system-running", |state| ["running", "degraded"].contains(&state));
+        machine.until_up();
         machine
+    }
+
+    /// Shuts it down as `reboot` does, and boots it again.
+    ///
+    /// # Panics
+    /// When it does not go down or come up.
+    pub fn reboot(&mut self) {
+        let _ = self.run("systemctl reboot");
+        self.supervisor.wait(BOOT);
+        remove_groups();
+        (self.supervisor, self.leader) = start(&self.root);
+        self.until_up();
+    }
+
+    fn until_up(&self) {
+        self.until(BOOT, "systemctl is-system-running", |state| ["running", "degraded"].contains(&state));
     }
 
     /// Runs a line of shell as root.
@@ -158,6 +153,26 @@ impl Drop for Machine {
             let _ = std::fs::remove_dir_all(&self.root);
             let _ = std::fs::remove_file(self.root.with_extension("console"));
         }
+    }
+}
+
+/// The container, and its first process.
+fn start(root: &Path) -> (Running, i32) {
+    let console = File::options().create(true).append(true).open(root.with_extension("console"));
+    let console = console.expect("the directory of the root can be written");
+    let mut command = Command::new("systemd-nspawn");
+    command.args(["--quiet", "--boot", "--register=no", "--keep-unit", "--private-network", "--machine=authd-test"]);
+    command.arg("--directory").arg(root).stdin(Stdio::null());
+    command.stdout(console.try_clone().expect("a file can be shared")).stderr(console);
+    let mut supervisor = Running::start(&mut command);
+    let end = Instant::now() + BOOT;
+    loop {
+        let ended = supervisor.poll();
+        assert!(ended.is_none() && Instant::now() < end, "no boot ({ended:?}): see {}.console", root.display());
+        if let Some(leader) = children(supervisor.pid()).into_iter().find(|pid| is_init(*pid)) {
+            return (supervisor, leader);
+        }
+        thread::sleep(PAUSE);
     }
 }
 

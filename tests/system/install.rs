@@ -47,6 +47,12 @@ pub(super) fn sockets(lab: &mut Lab) {
     assert!(lab.property("StatusText").starts_with("serving on 127.0.0.1:8480"), "{}", lab.property("StatusText"));
 }
 
+pub(super) fn doctor(lab: &mut Lab) {
+    let ran = lab.machine.run("authctl doctor");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    lab.note("authctl doctor", &ran.stdout);
+}
+
 pub(super) fn login(lab: &mut Lab) {
     let tokens: Tokens = lab.with_client(|client| async move {
         client.register("ada@example.org").await;

@@ -7,17 +7,17 @@ const BACK: Duration = Duration::from_secs(30);
 
 /// Does something to the daemon and waits until another runs and is ready.
 fn replaced(lab: &Lab, line: &str) {
-    let pid = lab.property("MainPID");
+    let restarts = || lab.property("NRestarts").parse::<u32>().expect("a number");
+    let (pid, before) = (lab.property("MainPID"), restarts());
     lab.machine.ok(&format!("kill -{line} {pid}"));
     lab.machine.until(BACK, "systemctl show --property=MainPID --value authd.service", |now| now != pid && now != "0");
     lab.machine.until(BACK, "systemctl is-active authd.service", |state| state == "active");
     lab.with_client(|client| async move { client.ready().await.assert_status(200).clone() });
+    assert_eq!(restarts(), before + 1);
 }
 
 pub(super) fn killed(lab: &mut Lab) {
-    let restarts: u32 = lab.property("NRestarts").parse().expect("a number");
     replaced(lab, "KILL");
-    assert_eq!(lab.property("NRestarts"), (restarts + 1).to_string());
     let tokens = lab.tokens.clone().expect("somebody logged in");
     let refreshed = lab.with_client(|client| async move { client.refresh(&tokens).await });
     lab.tokens = Some(refreshed);

@@ -3,13 +3,17 @@
 use super::Lab;
 use serde_json::json;
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Sender, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
 use tests::{
     client::{Call, Client, PASSWORD, Tokens},
     kept::Kept,
+    process::crowding,
     wire::{Answer, Lost},
 };
 use tokio::{task::JoinSet, time::interval};
@@ -17,9 +21,13 @@ use tokio::{task::JoinSet, time::interval};
 /// Clients, each with five requests a second.
 const CLIENTS: usize = 40;
 const PERIOD: Duration = Duration::from_millis(200);
+/// Requests a second that there must have been: the others waited for a daemon to start when the load ended.
+const RATE: f64 = 150.0;
 /// Clients whose connection idles longer than a stopping daemon waits for a last request.
 const IDLERS: usize = 4;
 const IDLE_PERIOD: Duration = Duration::from_millis(1_700);
+/// For all clients to log in, on a busy machine.
+const LOGGED_IN: Duration = Duration::from_secs(60);
 /// How long the load runs before and after what is done under it.
 const MARGIN: Duration = Duration::from_secs(4);
 /// What may be said instead of an answer, if it says when to come again.
@@ -46,6 +54,11 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// Requests a second.
+    fn rate(&self) -> f64 {
+        (self.answered + self.unavailable) as f64 / self.took.as_secs_f64()
+    }
+
     fn add(&mut self, other: Self) {
         self.answered += other.answered;
         self.unavailable += other.unavailable;
@@ -78,7 +91,7 @@ impl std::fmt::Display for Tally {
             self.unavailable,
             self.failures.len(),
             self.took.as_secs_f64(),
-            (self.answered + self.unavailable) as f64 / self.took.as_secs_f64(),
+            self.rate(),
             self.slowest.as_millis()
         )
     }
@@ -145,15 +158,22 @@ impl User {
     }
 }
 
+/// None was refused and none was lost, and there was a load.
+pub(super) fn judge(lab: &mut Lab, title: &str, tally: &Tally) {
+    println!("    {tally}");
+    assert!(tally.failures.is_empty(), "{tally}\n{}", tally.failures.join("\n"));
+    assert!(tally.rate() * crowding() >= RATE && tally.reopened > 0, "no such load: {tally:?}");
+    lab.note(title, &tally.to_string());
+}
+
 /// Runs the load in the machine's network while `action` is done.
 pub(super) fn during(lab: &Lab, action: impl FnOnce()) -> Tally {
     static STOP: AtomicBool = AtomicBool::new(false);
     STOP.store(false, Ordering::SeqCst);
+    let (started, start) = channel();
     thread::scope(|scope| {
-        let load = scope.spawn(|| lab.with_client(|client| clients(client, &STOP)));
-        lab.machine.until(Duration::from_secs(60), "authctl session list --all -o ids | wc -l", |sessions| {
-            sessions.parse::<usize>().is_ok_and(|sessions| sessions >= CLIENTS + IDLERS)
-        });
+        let load = scope.spawn(|| lab.with_client(|client| clients(client, &STOP, started)));
+        start.recv_timeout(LOGGED_IN).expect("every client logs in");
         thread::sleep(MARGIN);
         action();
         thread::sleep(MARGIN);
@@ -162,11 +182,12 @@ pub(super) fn during(lab: &Lab, action: impl FnOnce()) -> Tally {
     })
 }
 
-async fn clients(client: Client, until: &'static AtomicBool) -> Tally {
+async fn clients(client: Client, until: &'static AtomicBool, started: Sender<()>) -> Tally {
     let mut users = Vec::new();
     for number in 0..CLIENTS + IDLERS {
         users.push(User::new(client, number).await);
     }
+    started.send(()).expect("somebody waits for it");
     let began = Instant::now();
     let mut set = JoinSet::new();
     for user in users {

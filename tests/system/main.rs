@@ -1,7 +1,14 @@
 //! The package on a machine with a systemd of its own: installed, used, reloaded, upgraded under load, killed, removed.
 //!
 //! `tests/run --system` makes the machine and the packages and runs this; the steps stand in their order below.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a step that fails ends the run on the spot, and may look at the machine's clock"
+)]
 
+mod boot;
 mod crash;
 mod install;
 mod journal;
@@ -12,6 +19,7 @@ mod reload;
 mod removal;
 mod restart;
 mod sandbox;
+mod upgrade;
 
 use std::{path::PathBuf, time::Instant};
 use tests::{
@@ -26,21 +34,25 @@ const ADDRESS: &str = "127.0.0.1:8480";
 type Step = (&'static str, fn(&mut Lab));
 
 /// In their order; each leaves a daemon that serves, but the last.
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 18] = [
     ("install the package", install::package),
     ("own the sockets as promised", install::sockets),
+    ("find nothing wrong with itself", install::doctor),
     ("register and log in", install::login),
     ("know every operator by the kernel's word", operators::ranks),
+    ("know who became root to operate", operators::login_uid),
     ("refuse and record nobody at an open socket", operators::open_socket),
     ("write the journal", journal::fields_and_catalog),
     ("reload a good and a bad configuration", reload::good_and_bad),
     ("restart under load", restart::under_load),
-    ("upgrade under load", restart::upgrade_under_load),
+    ("upgrade under load, and keep what was edited", upgrade::under_load),
+    ("leave disabled what was disabled, through an upgrade", upgrade::of_disabled_socket),
     ("come back after kill -9", crash::killed),
     ("come back from a halt", crash::halted),
+    ("come back when the machine boots", boot::again),
     ("run in the sandbox of a single host", sandbox::single_host),
-    ("take the key-encryption key as a credential, and refuse a bad one", keys::credential),
-    ("remove and purge", removal::remove_and_purge),
+    ("take the key-encryption key as a credential, change it, and refuse a bad one", keys::credential),
+    ("remove, install again, purge", removal::remove_and_purge),
 ];
 
 /// The machine with what the steps share.
@@ -92,9 +104,7 @@ impl Lab {
     }
 }
 
-#[test]
-#[ignore = "boots a machine, which takes root: tests/run --system"]
-fn the_package_works_on_a_machine_with_its_own_systemd() {
+fn main() {
     let started = Instant::now();
     let mut lab = Lab::start();
     println!("booted in {:.1} s", started.elapsed().as_secs_f64());
@@ -105,4 +115,5 @@ fn the_package_works_on_a_machine_with_its_own_systemd() {
         println!("    done in {:.1} s", began.elapsed().as_secs_f64());
     }
     lab.write_notes();
+    println!("all {} steps passed in {:.0} s", STEPS.len(), started.elapsed().as_secs_f64());
 }

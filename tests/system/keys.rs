@@ -1,10 +1,13 @@
 //! The key-encryption key: as a credential, encrypted to the machine, and every way it can be wrong.
 
 use super::Lab;
+use std::time::Duration;
 
 const KEK: &str = "/etc/authd/kek";
 const USE_IT: &str = "[key]\nencryption_key = \"/etc/authd/kek\"\n";
 const SETTING: &str = "/etc/authd/conf.d/50-kek.toml";
+/// For secrets to move from one key to the other.
+const MOVED: Duration = Duration::from_secs(60);
 const ENCRYPTED: &str = "[Service]\nLoadCredential=\nLoadCredentialEncrypted=kek:authd.kek\n";
 const SOCKETS: &str = "authd-admin.socket authd-read.socket authd-public.socket";
 
@@ -26,10 +29,21 @@ fn start_afresh(lab: &Lab) {
     lab.with_client(|client| async move { client.register("kek@example.org").await });
 }
 
+/// The key before is a credential too, until nothing is encrypted under it.
+fn change(lab: &Lab) {
+    lab.machine.ok("cd /etc/credstore && mv authd.kek authd.kek.old && (umask 077; authd generate-key > authd.kek) \
+         && systemctl restart authd");
+    lab.machine
+        .until(MOVED, "authctl status --output json", |told| told.contains("remove key.previous_encryption_key"));
+    lab.machine.ok("rm /etc/credstore/authd.kek.old && systemctl restart authd && authctl status");
+    lab.with_client(|client| async move { client.login("kek@example.org").await });
+}
+
 pub(super) fn credential(lab: &mut Lab) {
     let machine = &lab.machine;
     machine.ok("mkdir -p -m 0700 /etc/credstore && (umask 077; authd generate-key > /etc/credstore/authd.kek)");
     start_afresh(lab);
+    change(lab);
 
     machine.write("/etc/systemd/system/authd.service.d/kek.conf", ENCRYPTED);
     machine.ok("mkdir -p -m 0700 /etc/credstore.encrypted && systemd-creds encrypt --with-key=host --name=kek \

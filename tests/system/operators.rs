@@ -39,6 +39,15 @@ pub(super) fn ranks(lab: &mut Lab) {
     assert_eq!(events(lab, "address.allowed")[0]["actor"]["uid"], 0);
 }
 
+/// Whoever logged in as somebody and became root is both.
+pub(super) fn login_uid(lab: &mut Lab) {
+    let (_, login) = ADMIN;
+    let line = "authctl ban add 192.0.2.1 --reason drill --yes";
+    lab.machine.ok(&format!("echo {login} > /proc/self/loginuid && {line}"));
+    let actor = &events(lab, "address.banned")[0]["actor"];
+    assert_eq!((&actor["uid"], &actor["login_uid"]), (&0.into(), &login.into()), "{actor}");
+}
+
 /// Somebody made the socket everybody's: the kernel's word counts, not the mode.
 pub(super) fn open_socket(lab: &mut Lab) {
     lab.machine.ok("chmod 0777 /run/authd/admin.sock /run/authd/read.sock");
