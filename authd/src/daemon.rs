@@ -8,6 +8,7 @@ mod limits;
 mod metrics;
 mod moved;
 mod parts;
+mod patience;
 mod policy;
 mod run;
 mod settings;
@@ -28,9 +29,11 @@ use crate::{
     store,
 };
 use control::Health;
+use patience::Patience;
 use policy::LivePolicy;
 use shared::hex;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// Time and randomness of the process: the machine's, or a test's.
 #[derive(Clone)]
@@ -99,6 +102,8 @@ pub struct Daemon {
     /// Names this process among others on the same database; new at every start.
     pub instance: String,
     stores: store::Stores,
+    /// How long what is left of the start may wait for storage.
+    patience: Patience,
     http: Arc<LiveOptions>,
     passwords: Arc<LivePolicy>,
     /// Limits that instances share, where they do.
@@ -107,17 +112,21 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Opens storage, finds or makes the keys, joins the parts and loads what the first request needs.
+    /// Opens storage, finds or makes the keys, joins the parts and loads what the first request needs; waits for
+    /// storage, as a whole, until `database.start_timeout`.
     ///
     /// # Errors
     /// [`StartError`], which says what to do.
     pub async fn build(config: &Config, ports: Ports) -> Result<Self, StartError> {
+        let end = Instant::now() + config.database.start_timeout.0;
         let redis_place = limits::redis_place(config)?;
         let circuit = parts::circuit(DATABASE, config, &ports);
         let stores = store::open(parts::store_options(config, &ports, circuit.clone())).await?;
         let upkeep = stores.upkeep(&config.places.data_dir);
-        moved::refuse(upkeep.as_ref(), config).await?;
-        let (keks, root) = keyring::find(config, stores.wraps.as_ref(), ports.random.as_ref()).await?;
+        let patience = Patience { end, readiness: stores.readiness.clone() };
+        patience.take(|| moved::refuse(upkeep.as_ref(), config)).await?;
+        let (wraps, random) = (stores.wraps.as_ref(), ports.random.as_ref());
+        let (keks, root) = patience.take(|| keyring::find(config, wraps, random)).await?;
         let keks = Arc::new(keks);
         let notary = Arc::new(AuditKeys::new(&root));
         stores.entrust(notary.clone());
@@ -165,13 +174,14 @@ impl Daemon {
             passwords,
             shared_limits: limits.shared,
             requests: Arc::default(),
+            patience,
             stores,
         };
-        daemon.load().await?;
+        daemon.patience.take(|| daemon.load()).await?;
         Ok(daemon)
     }
 
-    /// What requests find in memory: live settings, keys, ended sessions.
+    /// What requests find in memory: live settings, keys, ended sessions. Done again, it finds what it did before.
     async fn load(&self) -> Result<(), StoreError> {
         self.auth.publish_audit_key().await?;
         self.auth.poll_settings().await?;

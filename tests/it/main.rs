@@ -59,6 +59,7 @@ mod register;
 mod rewrap;
 mod sessions;
 mod signals;
+mod starts;
 mod store;
 mod time;
 mod tokens;

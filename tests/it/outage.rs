@@ -13,6 +13,9 @@ use tests::{
     wire::Answer,
 };
 
+/// That it happens.
+const SOON: Duration = Duration::from_secs(60);
+
 struct Scene {
     server: Postgres,
     daemon: Daemon,
@@ -29,7 +32,7 @@ async fn scene() -> Scene {
 
 /// The first answer that is not 503, which must not be a refusal either.
 async fn until_served(what: &str, call: Call) -> Answer {
-    until(Duration::from_secs(5), what, || async {
+    until(SOON, what, || async {
         let answer = call.send().await;
         assert!(matches!(answer.status, 200 | 503), "{what}: {answer}");
         (answer.status == 200).then_some(answer)
@@ -70,7 +73,7 @@ async fn a_logout_is_not_confirmed_before_it_is_durable_and_counts_here_at_once(
     answer.assert_refused(ErrorCode::StorageUnavailable);
     client.verify(&scene.tokens.access).await.assert_status(401);
     scene.server.start_again();
-    until(Duration::from_secs(8), "the end becomes durable", || async {
+    until(SOON, "the end becomes durable", || async {
         let body = json!({ "id": scene.tokens.session }).to_string();
         let answer = scene.daemon.admin().post("/v1/session/show", &body).await;
         (answer.status == 200 && answer.json()["state"] == "ended").then_some(())
@@ -84,19 +87,25 @@ async fn a_logout_is_not_confirmed_before_it_is_durable_and_counts_here_at_once(
 async fn backends_that_are_killed_under_load_lose_nothing_that_was_acknowledged() {
     let scene = scene().await;
     let client = scene.daemon.client();
-    let work = tokio::spawn(tests::wait::together(8, move |number| async move {
-        let mut tokens = client.register(&format!("user{number}@example.org")).await;
-        let mut outages = 0;
-        for _ in 0..60 {
-            let answer = client.try_refresh(&tokens.refresh).await;
-            match answer.status {
-                200 => tokens = Tokens::of(&answer),
-                503 => outages += 1,
-                _ => panic!("{answer}"),
+    let mut families = Vec::new();
+    for number in 0..8 {
+        families.push(client.register(&format!("user{number}@example.org")).await);
+    }
+    let work = tokio::spawn(tests::wait::together(families.len(), move |number| {
+        let mut tokens = families[number].clone();
+        async move {
+            let mut outages = 0;
+            for _ in 0..60 {
+                let answer = client.try_refresh(&tokens.refresh).await;
+                match answer.status {
+                    200 => tokens = Tokens::of(&answer),
+                    503 => outages += 1,
+                    _ => panic!("{answer}"),
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            (tokens, outages)
         }
-        (tokens, outages)
     }));
     while !work.is_finished() {
         tokio::time::sleep(Duration::from_millis(120)).await;

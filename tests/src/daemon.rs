@@ -21,7 +21,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_secs(90);
 const STOP: Duration = Duration::from_secs(20);
 
 /// A running daemon.
@@ -221,7 +221,7 @@ impl Daemon {
     /// Waits until it says that it can do its work.
     ///
     /// # Panics
-    /// When it does not within half a minute.
+    /// When it does not in time.
     pub async fn until_ready(&self) {
         let end = Instant::now() + START;
         loop {

@@ -81,13 +81,32 @@ impl Auth {
         by: Option<&Operator>,
         detail: Vec<(&'static str, String)>,
     ) -> Result<(), StoreError> {
+        self.parts.audit.append(vec![self.daemon_event(action, outcome, by, detail)]).await
+    }
+
+    /// Records an event that may be there already, from a try whose outcome is unknown.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn note_once(&self, event: &Event) -> Result<(), StoreError> {
+        self.parts.audit.merge(vec![StoredEvent::from(event)]).await
+    }
+
+    /// A step of the daemon's life or a reload, to be recorded.
+    pub fn daemon_event(
+        &self,
+        action: Action,
+        outcome: EventOutcome,
+        by: Option<&Operator>,
+        detail: Vec<(&'static str, String)>,
+    ) -> Event {
         let event = match by {
             Some(operator) => self.operator_event(operator, action),
             None => self.job_event("daemon", action),
         };
         let mut event = Event { outcome, ..event }.about("daemon", env!("CARGO_PKG_VERSION"));
         event.detail.extend(detail);
-        self.parts.audit.append(vec![event]).await
+        event
     }
 
     /// Reads ends of sessions of all instances into memory.

@@ -65,9 +65,11 @@ pub async fn run(start: Start) -> Result<(), StartError> {
     let tasks = Arc::new(Tasks::new());
     admin::start(&admin::Options::new(&config), daemon.auth.clone(), running.clone(), (admin, read), &tasks)
         .map_err(|cause| StartError::Configuration(cause.to_string()))?;
-    check_anchor(&daemon, &config).await?;
+    daemon.patience.take(|| check_anchor(&daemon, &config)).await?;
     let retention = ("retention", config.audit.retention.to_string());
-    note(&daemon, Action::DaemonStarted, vec![("listen", listen.to_string()), retention]).await?;
+    let detail = vec![("listen", listen.to_string()), retention];
+    let started = daemon.auth.daemon_event(Action::DaemonStarted, EventOutcome::Ok, None, detail);
+    daemon.patience.take(|| daemon.auth.note_once(&started)).await?;
 
     let own = OWN_FILES.saturating_add(config.database.max_connections);
     let limits = ListenerLimits::new(&config.server, uncounted).within_open_files(own);

@@ -27,6 +27,7 @@ mod key;
 mod network;
 mod open;
 mod page;
+mod patience;
 mod postgres;
 mod readiness;
 mod rotation_lane;
@@ -47,6 +48,7 @@ mod upkeep;
 mod wrap;
 
 pub use open::{OpenError, StoreOptions, open};
+pub use patience::{Failure, NeverCame, until_there};
 pub use upkeep::{CheckError, verify as verify_backup};
 
 use crate::domain::{

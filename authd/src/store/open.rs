@@ -12,6 +12,7 @@ use crate::{
         Stores,
         db::{Backend, Context, Db},
         dialect::word,
+        patience::{Failure, NeverCame, until_there},
         postgres::Server,
         sqlite_writer::{Kept, Writer},
     },
@@ -32,14 +33,13 @@ use std::{
     sync::{Arc, Mutex, OnceLock, atomic::AtomicI64},
     time::Duration,
 };
+use tokio::time::Instant;
 
 pub(super) static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
 pub(super) static POSTGRES: Migrator = sqlx::migrate!("../migrations/postgres");
 
 /// Connections that read SQLite beside its writer.
 const READERS: u32 = 4;
-/// Between two attempts to reach a database that is not there yet.
-const PAUSE: Duration = Duration::from_millis(200);
 /// How long a look at a file may wait for its disk.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A connection that was idle longer, or since before storage last failed, is asked whether it still works before it
@@ -103,15 +103,13 @@ pub enum OpenError {
     Migration(String),
 }
 
-/// What is wrong with one attempt.
-enum Failure {
-    /// Try again.
-    Transient(String),
-    /// Waiting does not help.
-    Final(OpenError),
+impl From<NeverCame> for OpenError {
+    fn from(NeverCame(cause): NeverCame) -> Self {
+        Self::NeverCame(cause)
+    }
 }
 
-impl From<sqlx::Error> for Failure {
+impl From<sqlx::Error> for Failure<OpenError> {
     fn from(error: sqlx::Error) -> Self {
         match error {
             sqlx::Error::Configuration(cause) => Self::Final(OpenError::BadUrl(cause.to_string())),
@@ -120,7 +118,7 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-impl From<MigrateError> for Failure {
+impl From<MigrateError> for Failure<OpenError> {
     fn from(error: MigrateError) -> Self {
         match error {
             MigrateError::VersionMissing(version) => Self::Final(OpenError::NewerSchema { version }),
@@ -143,27 +141,8 @@ enum Place {
 pub async fn open(options: StoreOptions) -> Result<Stores, OpenError> {
     let place = place(&options.url)?;
     let context = context(&options);
-    let last_failure = Mutex::new(String::from("no answer"));
-    let attempts = async {
-        loop {
-            match attempt(&place, &options, &context).await {
-                Ok(backend) => return Ok(backend),
-                Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Transient(cause)) => {
-                    tracing::warn!(%cause, "the database is not there yet");
-                    *last_failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = cause;
-                }
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    };
-    let backend = match tokio::time::timeout(options.start_timeout, attempts).await {
-        Ok(outcome) => outcome?,
-        Err(_) => {
-            let cause = last_failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-            return Err(OpenError::NeverCame(cause));
-        }
-    };
+    let end = Instant::now() + options.start_timeout;
+    let backend = until_there(end, || attempt(&place, &options, &context)).await?;
     Ok(Stores::on(Db::new(backend, context)))
 }
 
@@ -202,7 +181,7 @@ fn place(url: &str) -> Result<Place, OpenError> {
     }
 }
 
-async fn attempt(place: &Place, options: &StoreOptions, context: &Arc<Context>) -> Result<Backend, Failure> {
+async fn attempt(place: &Place, options: &StoreOptions, context: &Arc<Context>) -> Result<Backend, Failure<OpenError>> {
     match place {
         Place::Server(server) => open_postgres(server, options, context).await.map(Server::new).map(Backend::Postgres),
         Place::Memory => {
@@ -280,7 +259,7 @@ pub(super) fn create_private(path: &Path) -> io::Result<()> {
 }
 
 /// Two daemons that start at once migrate one after the other: the schema changes inside one write transaction.
-async fn migrate_sqlite(conn: &mut SqliteConnection) -> Result<(), Failure> {
+async fn migrate_sqlite(conn: &mut SqliteConnection) -> Result<(), Failure<OpenError>> {
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
     SQLITE.run_direct(None, &mut *tx, false).await?;
     tx.commit().await?;
@@ -291,7 +270,7 @@ async fn open_postgres(
     server: &PgConnectOptions,
     options: &StoreOptions,
     context: &Arc<Context>,
-) -> Result<PgPool, Failure> {
+) -> Result<PgPool, Failure<OpenError>> {
     // Another instance may be migrating: its lock is waited for without the bounds of ordinary statements.
     let mut conn = server.connect().await?;
     POSTGRES.run_direct(None, &mut conn, false).await?;
