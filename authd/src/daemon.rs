@@ -1,6 +1,7 @@
 //! The dependency container: the only file that names concrete types together.
 
 mod anchor;
+mod census;
 mod control;
 mod doctor;
 mod keyring;

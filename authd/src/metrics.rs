@@ -65,7 +65,9 @@ metrics! {
     DATABASE_TIMES: Histogram "authd_database_duration_seconds" ["work"],
         "Time of reads and of transactions, with the wait for a connection.";
     DATABASE_FAILURES: Counter "authd_database_failures_total" ["work"], "Reads and transactions that failed.";
-    SESSIONS: Gauge "authd_sessions_live" [], "Live sessions of all instances; absent while the database is away.";
+    SESSIONS: Gauge "authd_sessions_live" [],
+        "Live sessions of all instances, counted up to 20 times as long ago as counting takes; absent while the database is \
+         away.";
     REVOCATION_AGE: Gauge "authd_revocation_age_seconds" [], "Time since ended sessions were last read from the database.";
     KEYS: Gauge "authd_keys" ["state"], "Signing keys by state; absent while the database is away.";
     NEWS: Counter "authd_events_total" ["event"],

@@ -298,7 +298,7 @@ CREATE TABLE revocation (
     at_ms      BIGINT NOT NULL,
     forget_ms  BIGINT NOT NULL
 );
-CREATE INDEX revocation_txid ON revocation (txid);
+CREATE INDEX revocation_txid ON revocation (txid, seq);
 CREATE INDEX revocation_forget ON revocation (forget_ms);
 
 CREATE TABLE setting (

@@ -296,7 +296,6 @@ CREATE TABLE revocation (
     at_ms      INTEGER NOT NULL,
     forget_ms  INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX revocation_txid ON revocation (txid);
 CREATE INDEX revocation_forget ON revocation (forget_ms);
 
 CREATE TABLE setting (

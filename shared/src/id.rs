@@ -24,6 +24,25 @@ fn encode(prefix: &str, value: u128) -> String {
     text
 }
 
+/// What [`encode`] wrote.
+fn decode(text: &str) -> u128 {
+    let (_, digits) = text.split_once('_').unwrap_or(("", text));
+    digits.bytes().fold(0, |value, digit| (value << 5) | u128::from(digit_value(digit)))
+}
+
+/// The place of a digit in [`ALPHABET`].
+fn digit_value(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'h' => digit - b'a' + 10,
+        b'j' | b'k' => digit - b'j' + 18,
+        b'm' | b'n' => digit - b'm' + 20,
+        b'p'..=b't' => digit - b'p' + 22,
+        b'v'..=b'z' => digit - b'v' + 27,
+        _ => 0,
+    }
+}
+
 fn is_canonical(prefix: &str, text: &str) -> bool {
     let Some(digits) = text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_')) else {
         return false;
@@ -64,6 +83,12 @@ macro_rules! id {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+
+            /// The 128 bits behind the prefix, for who keeps very many in memory.
+            #[must_use]
+            pub fn bits(&self) -> u128 {
+                decode(&self.0)
             }
 
             /// Reads an id.
@@ -139,6 +164,14 @@ mod tests {
         assert!(UserId::parse(&id.as_str().to_uppercase()).is_err());
         assert!(SessionId::parse(id.as_str()).is_err());
         assert!(UserId::parse("usr_8zzzzzzzzzzzzzzzzzzzzzzzzz").is_err());
+    }
+
+    #[test]
+    fn the_bits_of_an_id_are_those_it_was_made_of() {
+        for bits in [0, 1, u128::MAX, 0x0123_4567_89ab_7cde_8f01_2345_6789_abcd] {
+            assert_eq!(UserId::parse(&encode("usr", bits)).unwrap().bits(), bits);
+        }
+        assert!(ALPHABET.iter().enumerate().all(|(place, digit)| usize::from(digit_value(*digit)) == place));
     }
 
     #[test]

@@ -99,20 +99,29 @@ impl Words {
 pub async fn gather(daemon: &Daemon, crowd: Crowd) {
     match daemon.database() {
         Database::Sqlite => {
-            let file = SqliteConnectOptions::new().filename(daemon.data_dir().join("authd.db"));
-            let options = file.busy_timeout(Duration::from_secs(30)).disable_statement_logging();
-            let mut conn = options.connect().await.expect("the database opens");
-            for statement in SQLITE.statements(crowd) {
-                conn.execute(AssertSqlSafe(statement)).await.expect("a row of a crowd");
-            }
-            conn.close().await.expect("a connection that closes");
+            gather_at(&format!("sqlite:{}", daemon.data_dir().join("authd.db").display()), crowd).await;
         }
-        Database::Postgres(url) => {
-            let mut conn = PgConnection::connect(url).await.expect("the database opens");
-            for statement in POSTGRES.statements(crowd) {
-                conn.execute(AssertSqlSafe(statement)).await.expect("a row of a crowd");
-            }
-            conn.execute("VACUUM ANALYZE session").await.expect("statistics");
-        }
+        Database::Postgres(url) => gather_at(url, crowd).await,
     }
+}
+
+/// [`gather`] into the database at this URL.
+///
+/// # Panics
+/// When the database refuses.
+pub async fn gather_at(url: &str, crowd: Crowd) {
+    if let Some(file) = url.strip_prefix("sqlite:") {
+        let options = SqliteConnectOptions::new().filename(file).busy_timeout(Duration::from_secs(30));
+        let mut conn = options.disable_statement_logging().connect().await.expect("the database opens");
+        for statement in SQLITE.statements(crowd) {
+            conn.execute(AssertSqlSafe(statement)).await.expect("a row of a crowd");
+        }
+        conn.close().await.expect("a connection that closes");
+        return;
+    }
+    let mut conn = PgConnection::connect(url).await.expect("the database opens");
+    for statement in POSTGRES.statements(crowd) {
+        conn.execute(AssertSqlSafe(statement)).await.expect("a row of a crowd");
+    }
+    conn.execute("VACUUM ANALYZE session").await.expect("statistics");
 }

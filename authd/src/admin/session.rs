@@ -7,7 +7,7 @@ use super::{
     user::{page_request, searchable},
 };
 use crate::{
-    auth::{EpochBump, Expectation, SessionQuery},
+    auth::{EpochBump, Expectation, OperatorRefusal, SessionQuery},
     domain::session::{Session as Stored, SessionState},
 };
 use shared::{
@@ -72,7 +72,7 @@ pub(super) async fn bump_epoch(
             "the database is older than what was seen before: say --accept-restore (`accept_restore`) to go on with it";
         return Err(Denied::Malformed(text.to_owned()));
     }
-    let sessions = admin.auth.live_sessions().await?;
+    let sessions = admin.auth.count_sessions().await.map_err(OperatorRefusal::from)?;
     let why = if request.accept_restore { EpochBump::AcceptRestore } else { EpochBump::EndSessions };
     Ok(EpochBumped { epoch: admin.auth.bump_epoch(&operator, why).await?, sessions })
 }

@@ -112,12 +112,16 @@ impl Auth {
     /// Reads ends of sessions of all instances into memory.
     ///
     /// # Errors
-    /// [`StoreError`]; what is in memory stays.
+    /// [`StoreError`]; what is in memory stays, and the next call goes on from there.
     pub async fn poll_revocations(&self) -> Result<(), StoreError> {
-        let (news, cursor) = self.parts.sessions.revocations(self.revoked.cursor()).await?;
-        let forget = if self.is_wall_clock_believed() { Forget::Expired } else { Forget::Nothing };
-        self.revoked.absorb(news, cursor, self.now_ms(), forget);
-        Ok(())
+        loop {
+            let (news, cursor) = self.parts.sessions.revocations(self.revoked.cursor()).await?;
+            let forget = if self.is_wall_clock_believed() { Forget::Expired } else { Forget::Nothing };
+            self.revoked.absorb(&news, cursor, self.now_ms(), forget);
+            if !cursor.has_more() {
+                return Ok(());
+            }
+        }
     }
 
     /// Erases what has outlived its use; how much. Nothing while the clock that says so is not believed: one that is

@@ -250,6 +250,7 @@ pub struct Auth {
     keys: key::KeysInForce,
     breaker_events: breaker::BreakerEvents,
     chain: chain::ChainState,
+    census: overview::LastCensus,
 }
 
 impl Auth {
@@ -277,6 +278,7 @@ impl Auth {
             keys: key::KeysInForce::default(),
             breaker_events: breaker::BreakerEvents::default(),
             chain,
+            census: overview::LastCensus::default(),
             settings: RwLock::new(Arc::new(settings)),
         }
     }

@@ -248,14 +248,6 @@ impl Auth {
         Ok(Revocations { matched: revoked.matched, revoked: revoked.ended.len().try_into().unwrap_or(u64::MAX) })
     }
 
-    /// How many sessions live.
-    ///
-    /// # Errors
-    /// [`OperatorRefusal::Storage`].
-    pub async fn live_sessions(&self) -> Result<u64, OperatorRefusal> {
-        Ok(self.parts.sessions.count_live(SessionFilter::default()).await?)
-    }
-
     async fn session_filter(&self, query: SessionQuery) -> Result<SessionFilter, OperatorRefusal> {
         let account = match &query.user {
             Some(user) => Some(self.resolve_user(user).await?.id),

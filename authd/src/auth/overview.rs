@@ -3,14 +3,27 @@
 use crate::auth::{Auth, Operator, OperatorRefusal};
 use crate::domain::{
     audit::EventFilter,
+    census::Census,
     lineage::{Step, steps},
     page::{MAX_PAGE, PageRequest},
-    session::Session,
+    session::{Session, SessionFilter},
     session_stats::SessionStats,
+    store_error::StoreError,
+};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
 };
 
 /// Accounts and networks in an overview.
 const TOP: u32 = 10;
+
+/// The last count of live sessions, and whether a job has to make another.
+#[derive(Debug, Default)]
+pub(super) struct LastCensus {
+    last: Mutex<Option<Census>>,
+    is_wanted: AtomicBool,
+}
 
 /// A session with what became of it.
 #[derive(Debug, Clone)]
@@ -30,6 +43,42 @@ impl Auth {
     /// [`OperatorRefusal::Storage`].
     pub async fn session_stats(&self) -> Result<SessionStats, OperatorRefusal> {
         Ok(self.parts.sessions.stats(TOP).await?)
+    }
+
+    /// How many sessions live, counted now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn count_sessions(&self) -> Result<u64, StoreError> {
+        let begun_ms = self.parts.clock.monotonic_ms();
+        let live = self.parts.sessions.count_live(SessionFilter::default()).await?;
+        let at_ms = self.parts.clock.monotonic_ms();
+        let census = Census { live, at_ms, took_ms: at_ms.saturating_sub(begun_ms) };
+        *self.census.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(census);
+        Ok(live)
+    }
+
+    /// The last count, as long as [`Census::is_good_at`] allows.
+    #[must_use]
+    pub fn remembered_sessions(&self) -> Option<u64> {
+        let last = *self.census.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.filter(|census| census.is_good_at(self.parts.clock.monotonic_ms())).map(|census| census.live)
+    }
+
+    /// Somebody gave up waiting for a count: a job makes one for the next who asks.
+    pub fn want_census(&self) {
+        self.census.is_wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts for those who have not waited.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn follow_census(&self) -> Result<(), StoreError> {
+        if self.census.is_wanted.swap(false, Ordering::Relaxed) {
+            self.count_sessions().await?;
+        }
+        Ok(())
     }
 
     /// What became of a session, named by its id or an unambiguous beginning of it. Reads the audit, which is recorded.

@@ -4,7 +4,7 @@ use crate::{
     admin::control::Control,
     auth::{Alarm, AuditState, AuditTrouble, Auth, DatabaseState, Look, Operator},
     config::{self, Args, Config, Difference, Effect, Loaded, Origin},
-    daemon::{Daemon, anchor, metrics, moved},
+    daemon::{Daemon, anchor, census, metrics, moved},
     domain::{
         audit::{Action, EventOutcome},
         breaker::Held,
@@ -327,7 +327,7 @@ impl Control for Running {
                 queued: count(load.queued),
                 evaluated: load.evaluated,
             },
-            sessions: Sessions { live: self.auth().live_sessions().await.ok() },
+            sessions: Sessions { live: census::live_sessions(self.auth()).await },
             degraded: look
                 .conditions
                 .into_iter()

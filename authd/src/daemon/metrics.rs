@@ -2,7 +2,7 @@
 
 use crate::{
     daemon::{
-        Daemon,
+        Daemon, census,
         control::{Running, sharing_state},
     },
     domain::{
@@ -88,9 +88,9 @@ fn states(page: &mut Page, daemon: &Daemon) {
 
 /// What the database knows, if it answers.
 async fn stored(page: &mut Page, daemon: &Daemon) {
-    let asked = async { tokio::join!(daemon.auth.live_sessions(), daemon.auth.list_keys()) };
+    let asked = async { tokio::join!(census::live_sessions(&daemon.auth), daemon.auth.list_keys()) };
     let Ok((sessions, keys)) = tokio::time::timeout(PATIENCE, asked).await else { return };
-    if let Ok(live) = sessions {
+    if let Some(live) = sessions {
         page.number(&metrics::SESSIONS, live);
     }
     if let Ok(keys) = keys {

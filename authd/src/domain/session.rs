@@ -7,6 +7,7 @@ use crate::domain::{
     network_set::NetworkSet,
     outage::Outages,
     page::{Page, PageRequest},
+    revocation::{FeedCursor, Revocation},
     rotation::{Decision, Keying, Origin, RotationPolicy, Sealed, Successor},
     session_stats::SessionStats,
     store_error::StoreError,
@@ -409,15 +410,6 @@ pub struct Revoked {
     pub over: Vec<SessionId>,
 }
 
-/// Something that no longer works, for the memory of every instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revocation {
-    /// The session that ended.
-    pub session: SessionId,
-    /// Forget it after this time: no token can outlive it.
-    pub forget_ms: i64,
-}
-
 /// The state that tells whether a bearer token still works, read from the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveSession {
@@ -477,8 +469,8 @@ pub trait SessionStore: Send + Sync {
     /// How many sessions there are, of which kinds, and where most of them are.
     async fn stats(&self, top: u32) -> Result<SessionStats, StoreError>;
 
-    /// Sessions that ended since `cursor` (0 at start), and the next cursor. May repeat, never skips.
-    async fn revocations(&self, cursor: i64) -> Result<(Vec<Revocation>, i64), StoreError>;
+    /// A page of the sessions that ended since `cursor`, and the next cursor. May repeat, never skips.
+    async fn revocations(&self, cursor: FeedCursor) -> Result<(Vec<Revocation>, FeedCursor), StoreError>;
 
     /// Erases seals whose grace has ended, outlived revocations and idempotency rows; at most `batch` of each.
     async fn sweep(&self, grace_ms: i64, keyed_grace_ms: i64, batch: u32) -> Result<u64, StoreError>;

@@ -25,6 +25,7 @@ use crate::{
         outage::Outages,
         page::{Page, PageRequest},
         password::*,
+        revocation::{FeedCursor, Revocation},
         session::*,
         session_stats::SessionStats,
         setting::{NewSetting, Readiness, Setting, SettingStore},
@@ -236,7 +237,7 @@ impl SessionStore for Down {
     async fn stats(&self, _: u32) -> Result<SessionStats, StoreError> {
         down()
     }
-    async fn revocations(&self, _: i64) -> Result<(Vec<Revocation>, i64), StoreError> {
+    async fn revocations(&self, _: FeedCursor) -> Result<(Vec<Revocation>, FeedCursor), StoreError> {
         down()
     }
     async fn sweep(&self, _: i64, _: i64, _: u32) -> Result<u64, StoreError> {

@@ -58,6 +58,7 @@ fn facts(claims: &AccessClaims, age_s: i64) -> Option<HeaderMap> {
 mod tests {
     use crate::{
         auth::Forget,
+        domain::revocation::FeedCursor,
         http::testing::{self, send},
     };
     use axum::{body::Body, extract::Request};
@@ -69,7 +70,7 @@ mod tests {
     #[tokio::test]
     async fn a_good_token_passes_while_storage_is_down() {
         let state = testing::state();
-        state.auth.revoked().absorb(Vec::new(), 1, 0, Forget::Expired);
+        state.auth.revoked().absorb(&[], FeedCursor::default(), 0, Forget::Expired);
         let answer = send(&crate::http::router(state), testing::with_bearer(request(), "good")).await;
         assert_eq!(answer.status, 200);
         assert!(answer.header("remote-user").unwrap().starts_with("usr_"));
@@ -87,7 +88,7 @@ mod tests {
     #[tokio::test]
     async fn tokens_that_do_not_work_have_their_own_codes_and_challenges() {
         let state = testing::state();
-        state.auth.revoked().absorb(Vec::new(), 1, 0, Forget::Expired);
+        state.auth.revoked().absorb(&[], FeedCursor::default(), 0, Forget::Expired);
         let router = crate::http::router(state);
         for (token, code, challenge) in [
             ("bad", "TOKEN_INVALID", r#"Bearer error="invalid_token""#),

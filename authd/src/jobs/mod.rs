@@ -102,6 +102,7 @@ pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks) {
             auth.breaker_news().iter().for_each(|event| announce::announce(event, auth.tally()));
             auth.tend_breakers().await
         }),
+        job("census", 1_000, auth, |auth| async move { auth.follow_census().await }),
         job("costs", 60_000, auth, |auth| async move { auth.follow_hash_costs().await }),
         job("denials", 5_000, auth, |auth| async move { auth.flush_denials(Flush::Closed).await }),
         job("watch", 500, auth, |auth| async move {

@@ -120,12 +120,34 @@ pub(super) struct Context {
     pub(super) guard: Arc<RestoreGuard>,
     /// Whether the database takes writes, or is being moved.
     pub(super) writes: std::sync::RwLock<Writes>,
+    /// Until when a bulk change may have the writer of SQLite to itself, in milliseconds of the monotonic clock.
+    pub(super) held_until_ms: AtomicI64,
+}
+
+/// A bulk change has the writer to itself until this is dropped.
+pub(super) struct HeldWriter<'c>(&'c Context);
+
+impl Drop for HeldWriter<'_> {
+    fn drop(&mut self) {
+        self.0.held_until_ms.store(i64::MIN, Ordering::Relaxed);
+    }
 }
 
 impl Context {
     /// What every event is written with.
     pub(super) fn notary(&self) -> Stored<&dyn Notary> {
         self.notary.get().map(Arc::as_ref).ok_or_else(|| StoreError::unavailable("the audit key is not there yet"))
+    }
+
+    /// A bulk change begins: until it ends, or has taken longer than it may, nobody who waited for the writer in vain
+    /// says anything about the database.
+    pub(super) fn hold_writer(&self) -> HeldWriter<'_> {
+        self.held_until_ms.store(self.until(Budget::Bulk), Ordering::Relaxed);
+        HeldWriter(self)
+    }
+
+    fn is_held_from(&self, work: StorageWork) -> bool {
+        matches!(work, StorageWork::Write) && self.clock.monotonic_ms() < self.held_until_ms.load(Ordering::Relaxed)
     }
 
     /// Refuses a change while the database is being moved, and afterwards; it is well, so nobody else hears of it.
@@ -170,6 +192,7 @@ impl Context {
         let mut outages = self.outages.lock().unwrap_or_else(PoisonError::into_inner);
         match &result {
             Ok(_) | Err(StoreError::Corrupt(_)) => outages.answered(now_ms),
+            Err(StoreError::Unavailable(_) | StoreError::UnknownOutcome(_)) if self.is_held_from(work) => {}
             Err(StoreError::Unavailable(_) | StoreError::UnknownOutcome(_)) => {
                 self.failed_ms.store(self.clock.monotonic_ms(), Ordering::Relaxed);
                 outages.failed(now_ms);
@@ -189,10 +212,11 @@ impl Context {
     /// [`Context::track`] of a call that the breaker let through.
     fn track_call<T>(&self, call: Call<'_>, work: StorageWork, begun_us: i64, result: Stored<T>) -> Stored<T> {
         let result = self.track(work, begun_us, result);
-        call.ended(match &result {
-            Ok(_) | Err(StoreError::Corrupt(_)) => CallEnd::Answered,
-            Err(StoreError::Unavailable(_) | StoreError::UnknownOutcome(_)) => CallEnd::Failed,
-        });
+        match &result {
+            Ok(_) | Err(StoreError::Corrupt(_)) => call.ended(CallEnd::Answered),
+            Err(StoreError::Unavailable(_) | StoreError::UnknownOutcome(_)) if self.is_held_from(work) => drop(call),
+            Err(StoreError::Unavailable(_) | StoreError::UnknownOutcome(_)) => call.ended(CallEnd::Failed),
+        }
         result
     }
 }

@@ -158,16 +158,9 @@ pub(super) async fn drop_all(
 }
 
 async fn note_dropped(tx: &mut Tx<'_>, dropped: Vec<(String,)>, why: EndReason, operation: &Event) -> Stored<()> {
-    let events: Vec<Event> = dropped
-        .iter()
-        .map(|(id,)| {
-            let mut event = operation.clone().doing(Action::DeviceDropped).about("device", id).because(why.as_str());
-            event.id = tx.event_id(operation.at_ms);
-            event.outcome = EventOutcome::Ok;
-            event
-        })
-        .collect();
-    event::write_all(tx, &events).await
+    let event = operation.clone().doing(Action::DeviceDropped).because(why.as_str());
+    let dropped: Vec<&str> = dropped.iter().map(|(id,)| id.as_str()).collect();
+    event::write_each(tx, &Event { outcome: EventOutcome::Ok, ..event }, "device", &dropped).await
 }
 
 fn device_id(text: &str) -> Stored<DeviceId> {

@@ -26,7 +26,7 @@ use sqlx::{Database, Postgres, QueryBuilder, Sqlite};
 /// - `EVENT`: the columns of an event, in the order in which they are written.
 /// - `STORED`: the columns of [`crate::store::audit::EventRow`].
 /// - `LINES`: the values of the JSON array `$1`, as `line.value`.
-/// - `MAC`: of an event that is such a value.
+/// - `MAC`: of an event that is such a value; it comes first.
 macro_rules! word {
     (sqlite NOW) => {
         "$1"
@@ -132,10 +132,10 @@ macro_rules! word {
         "jsonb_array_elements($1::jsonb) AS line (value)"
     };
     (sqlite MAC) => {
-        "unhex(line.value ->> 16)"
+        "unhex(line.value ->> 0)"
     };
     (postgres MAC) => {
-        "decode(line.value ->> 16, 'hex')"
+        "decode(line.value ->> 0, 'hex')"
     };
     ($db:ident $text:literal) => {
         $text

@@ -2,9 +2,8 @@
 
 use crate::{
     domain::{
-        audit::{Action, Actor, Event, StoredEvent},
+        audit::{Actor, Event, StoredEvent, Target},
         chain::Notary,
-        session::EndReason,
         store_error::StoreError,
     },
     store::{db::Tx, dialect::on_db, error::Stored},
@@ -13,7 +12,6 @@ use serde_json::{Value, json};
 use shared::{
     chain::{Fields, Keyed},
     hex,
-    id::SessionId,
 };
 
 /// The one tenant there is.
@@ -98,11 +96,12 @@ impl<'e> Columns<'e> {
         self.event.device.as_ref().map(|device| device.as_str())
     }
 
-    /// As an array of JSON, the MAC in hexadecimal digits.
+    /// As an array of JSON, first the MAC in hexadecimal digits.
     fn json(&self) -> Value {
         let (target_kind, target_id) = self.target();
         let Event { id, at_ms, action, outcome, reason, request_id, .. } = self.event;
         json!([
+            hex::encode(&self.mac),
             id.as_str(),
             at_ms,
             action.as_str(),
@@ -119,7 +118,6 @@ impl<'e> Columns<'e> {
             self.device(),
             request_id,
             self.detail,
-            hex::encode(&self.mac),
         ])
     }
 }
@@ -205,11 +203,36 @@ pub(super) async fn write_all(tx: &mut Tx<'_>, events: &[Event]) -> Stored<()> {
             continue;
         }
         on_db!(tx, execute ["INSERT INTO event (" EVENT ")
-            SELECT line.value ->> 0, CAST(line.value ->> 1 AS BIGINT), line.value ->> 2, line.value ->> 3,
-                line.value ->> 4, line.value ->> 5, line.value ->> 6, CAST(line.value ->> 7 AS BIGINT),
-                CAST(line.value ->> 8 AS BIGINT), CAST(line.value ->> 9 AS BIGINT), line.value ->> 10,
-                line.value ->> 11, line.value ->> 12, line.value ->> 13, line.value ->> 14, line.value ->> 15, "
+            SELECT line.value ->> 1, CAST(line.value ->> 2 AS BIGINT), line.value ->> 3, line.value ->> 4,
+                line.value ->> 5, line.value ->> 6, line.value ->> 7, CAST(line.value ->> 8 AS BIGINT),
+                CAST(line.value ->> 9 AS BIGINT), CAST(line.value ->> 10 AS BIGINT), line.value ->> 11,
+                line.value ->> 12, line.value ->> 13, line.value ->> 14, line.value ->> 15, line.value ->> 16, "
             MAC " FROM " LINES](rows.as_str()))?;
+    }
+    Ok(())
+}
+
+/// Writes an event for each of some targets, like the model in all but its id and its target's: a bulk change writes
+/// very many, and only what differs goes through JSON.
+pub(super) async fn write_each(tx: &mut Tx<'_>, model: &Event, kind: &'static str, targets: &[&str]) -> Stored<()> {
+    let mut event = model.clone();
+    for chunk in targets.chunks(CHUNK) {
+        let mut lines = Vec::with_capacity(chunk.len());
+        for target in chunk {
+            event.id = tx.event_id(model.at_ms);
+            event.target = Some(Target { kind, id: (*target).to_owned() });
+            let row = Columns::of(&event, tx.context.notary()?)?;
+            lines.push((hex::encode(&row.mac), event.id.to_string(), *target));
+        }
+        let lines = serde_json::to_string(&lines).map_err(StoreError::corrupt)?;
+        let row = Columns::unsigned(&event)?;
+        on_db!(tx, execute ["INSERT INTO event (" EVENT ")
+            SELECT line.value ->> 1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, line.value ->> 2, $12, $13, $14, $15, "
+            MAC " FROM " LINES](
+            lines.as_str(), event.at_ms, event.action.as_str(), event.outcome.as_str(), event.reason.as_deref(),
+            row.actor_kind, row.actor_id, row.actor_uid, row.actor_login_uid, row.actor_pid, kind, row.network(),
+            row.device(), event.request_id.as_deref(), row.detail.as_str(),
+        ))?;
     }
     Ok(())
 }
@@ -252,19 +275,4 @@ fn merged<'a>(event: &'a StoredEvent, detail: &'a str) -> Fields<'a> {
         request_id: event.request_id.as_deref(),
         detail,
     }
-}
-
-/// The events of sessions that ended, made from the operation's own: each with an id of its own, the session as its
-/// target, and the operator's words kept where there are some.
-pub(super) fn of_ended(tx: &Tx<'_>, sessions: &[SessionId], why: EndReason, operation: &Event) -> Vec<Event> {
-    let reason = operation.reason.clone().unwrap_or_else(|| why.as_str().to_owned());
-    sessions
-        .iter()
-        .map(|session| {
-            let mut event = operation.clone().doing(Action::SessionRevoked).about("session", session.as_str());
-            event.id = tx.event_id(operation.at_ms);
-            event.outcome = crate::domain::audit::EventOutcome::Ok;
-            event.because(&reason).with("end_reason", why.as_str())
-        })
-        .collect()
 }

@@ -161,6 +161,7 @@ fn context(options: &StoreOptions) -> Arc<Context> {
         notary: options.notary.clone().map(OnceLock::from).unwrap_or_default(),
         guard: Arc::default(),
         writes: std::sync::RwLock::default(),
+        held_until_ms: AtomicI64::new(i64::MIN),
     })
 }
 
@@ -316,16 +317,35 @@ async fn open_postgres(
     Ok(pool)
 }
 
+/// A database for tests whose callers wait for a connection, and for a statement, as long as said.
+#[cfg(test)]
+pub(super) async fn for_test(url: &str, [acquire_timeout, statement_timeout]: [Duration; 2]) -> Db {
+    use crate::domain::{
+        breaker::BreakerSettings,
+        clock::{OsRandom, SystemClock},
+    };
+    let breaker = BreakerSettings { failures: 5, window_ms: 10_000, open_for_ms: 5_000, half_open_max_calls: 1 };
+    let options = StoreOptions {
+        url: url.to_owned(),
+        max_connections: 1,
+        acquire_timeout,
+        statement_timeout,
+        start_timeout: Duration::from_secs(2),
+        revocation_keep_ms: 1,
+        circuit: Arc::new(Circuit::new("database", breaker, Arc::new(SystemClock))),
+        notary: None,
+        clock: Arc::new(SystemClock),
+        random: Arc::new(OsRandom),
+    };
+    let (place, context) = (place(url).unwrap(), context(&options));
+    let Ok(backend) = attempt(&place, &options, &context).await else { panic!("it opens") };
+    Db::new(backend, context)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        domain::{
-            breaker::BreakerSettings,
-            clock::{OsRandom, SystemClock},
-        },
-        store::{db::Conn, dialect::on_tx},
-    };
+    use crate::store::{db::Conn, dialect::on_tx};
 
     async fn pragma(db: &Db, name: &'static str) -> String {
         let value: Result<String, crate::domain::store_error::StoreError> = async {
@@ -339,28 +359,11 @@ mod tests {
         value.unwrap()
     }
 
-    const BREAKER: BreakerSettings =
-        BreakerSettings { failures: 5, window_ms: 10_000, open_for_ms: 5_000, half_open_max_calls: 1 };
-
     #[tokio::test]
     async fn a_file_is_written_so_that_a_commit_outlasts_a_loss_of_power() {
         let dir = tempfile::tempdir().unwrap();
-        let options = StoreOptions {
-            url: String::new(),
-            max_connections: 1,
-            acquire_timeout: Duration::from_secs(1),
-            statement_timeout: Duration::from_secs(2),
-            start_timeout: Duration::from_secs(2),
-            revocation_keep_ms: 1,
-            circuit: Arc::new(Circuit::new("database", BREAKER, Arc::new(SystemClock))),
-            notary: None,
-            clock: Arc::new(SystemClock),
-            random: Arc::new(OsRandom),
-        };
-        let context = context(&options);
-        let place = Place::File(dir.path().join("authd.db"));
-        let Ok(backend) = attempt(&place, &options, &context).await else { panic!("it opens") };
-        let db = Db::new(backend, context);
+        let url = format!("sqlite:{}", dir.path().join("authd.db").display());
+        let db = for_test(&url, [Duration::from_secs(1), Duration::from_secs(2)]).await;
         for (name, wanted) in [("synchronous", "2"), ("journal_mode", "wal"), ("foreign_keys", "1")] {
             assert_eq!(pragma(&db, name).await, wanted, "{name}");
         }

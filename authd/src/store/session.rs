@@ -4,9 +4,9 @@ use crate::{
     domain::{
         audit::Event,
         page::{MAX_PAGE, Page, PageRequest},
+        revocation::{FeedCursor, Revocation},
         session::{
-            EndReason, LiveSession, NewSession, Opened, Revocation, Revoked, Rotate, Rotated, Session, SessionFilter,
-            SessionStore,
+            EndReason, LiveSession, NewSession, Opened, Revoked, Rotate, Rotated, Session, SessionFilter, SessionStore,
         },
         session_stats::SessionStats,
         store_error::StoreError,
@@ -18,7 +18,7 @@ use crate::{
         error::Stored,
         rotation_lane::Lanes,
         row::SessionRow,
-        session_end, session_feed, session_list, session_open, session_rotate, session_stats, sweep,
+        session_end, session_feed, session_list, session_open, session_rotate, session_slice, session_stats, sweep,
     },
 };
 use shared::id::SessionId;
@@ -133,7 +133,7 @@ impl SessionStore for Sessions {
     }
 
     async fn count_live(&self, filter: SessionFilter) -> Result<u64, StoreError> {
-        on_read!(self.db, |tx| session_list::count_live(tx, &filter).await)
+        session_slice::count_live(&self.db, filter).await
     }
 
     async fn revoke_if(
@@ -150,7 +150,7 @@ impl SessionStore for Sessions {
         session_stats::read(&self.db, top).await
     }
 
-    async fn revocations(&self, cursor: i64) -> Result<(Vec<Revocation>, i64), StoreError> {
+    async fn revocations(&self, cursor: FeedCursor) -> Result<(Vec<Revocation>, FeedCursor), StoreError> {
         on_read!(self.db, |tx| session_feed::since(tx, cursor).await)
     }
 

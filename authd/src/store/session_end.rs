@@ -2,18 +2,20 @@
 
 use crate::{
     domain::{
-        audit::Event,
+        audit::{Action, Event, EventOutcome},
         session::{EndReason, Revoked, SessionFilter},
         store_error::StoreError,
     },
     store::{
-        db::Tx,
+        db::{Conn, Tx},
         device,
         dialect::{self, Dialect, on_built, on_db},
         error::Stored,
         event,
+        network::Seek,
         row::{json_list, session_ids},
         session_list::push_filter,
+        session_slice,
     },
 };
 use shared::id::{SessionId, UserId};
@@ -22,8 +24,6 @@ use std::ops::RangeInclusive;
 
 /// Sessions that are ended with one statement.
 const CHUNK: usize = 500;
-/// Sessions that are found with one statement.
-const FOUND: usize = 50_000;
 /// How long ago a session may have ended elsewhere without this instance's having heard of it, in milliseconds: many
 /// times what the poll of revocations needs.
 const LATELY_MS: i64 = 60_000;
@@ -47,7 +47,7 @@ pub(super) async fn end(tx: &mut Tx<'_>, sessions: &[SessionId], why: EndReason)
     Ok(())
 }
 
-/// Ends sessions and writes one event each, made from the operation's.
+/// Ends sessions and writes one event each, made from the operation's, whose words are kept where there are some.
 pub(super) async fn end_with_events(
     tx: &mut Tx<'_>,
     sessions: &[SessionId],
@@ -55,8 +55,10 @@ pub(super) async fn end_with_events(
     operation: &Event,
 ) -> Stored<()> {
     end(tx, sessions, why).await?;
-    let events = event::of_ended(tx, sessions, why, operation);
-    event::write_all(tx, &events).await
+    let reason = operation.reason.clone().unwrap_or_else(|| why.as_str().to_owned());
+    let event = operation.clone().doing(Action::SessionRevoked).because(&reason).with("end_reason", why.as_str());
+    let sessions: Vec<&str> = sessions.iter().map(SessionId::as_str).collect();
+    event::write_each(tx, &Event { outcome: EventOutcome::Ok, ..event }, "session", &sessions).await
 }
 
 /// Locks the live sessions of an account in the order of their ids.
@@ -78,7 +80,7 @@ pub(super) async fn revoke(
     if let Some(account) = &filter.account {
         lock_account(tx, account).await?;
     }
-    let found = find(tx, filter).await?;
+    let found = session_slice::find_live(tx, filter).await?;
     let matched = u64::try_from(found.len()).unwrap_or(u64::MAX);
     if !expected.contains(&matched) {
         tx.undo();
@@ -121,23 +123,8 @@ where
     let mut query = dialect::with_clock::<DB>(clock);
     query.push("SELECT session.id FROM session WHERE session.revoked_ms > (SELECT now_ms FROM clock) - ");
     query.push_bind(LATELY_MS);
-    push_filter(&mut query, &SessionFilter { state: None, ..filter.clone() });
+    push_filter(&mut query, &SessionFilter { state: None, ..filter.clone() }, Seek::Index);
     query
-}
-
-/// The live sessions that match, by id; holds nothing.
-async fn find(tx: &mut Tx<'_>, filter: &SessionFilter) -> Stored<Vec<SessionId>> {
-    let clock = tx.clock();
-    let mut found: Vec<SessionId> = Vec::new();
-    loop {
-        let after = found.last().cloned();
-        let rows: Vec<(String,)> = on_built!(tx, fetch_all live_after(filter, after.as_ref(), clock))?;
-        let is_last = rows.len() < FOUND;
-        found.extend(session_ids(rows)?);
-        if is_last {
-            return Ok(found);
-        }
-    }
 }
 
 /// Ends those of some sessions that live still, locked in the order of their ids.
@@ -147,31 +134,20 @@ async fn end_chunk(
     why: EndReason,
     operation: &Event,
 ) -> Stored<Vec<SessionId>> {
-    let clock = tx.clock();
-    let ids = json_list(sessions.iter().map(SessionId::as_str));
-    let rows = on_db!(tx, all ["SELECT session.id FROM session WHERE session.id IN " IDS " AND " LIVE
-        " ORDER BY session.id" LOCK](clock, ids.as_str()))?;
-    let live = session_ids(rows)?;
+    let live = match tx.conn {
+        // Nobody else has changed them since they were found.
+        Conn::Sqlite(_) => sessions.to_vec(),
+        Conn::Postgres(_) => {
+            let clock = tx.clock();
+            let ids = json_list(sessions.iter().map(SessionId::as_str));
+            session_ids(on_db!(tx, all ["SELECT session.id FROM session WHERE session.id IN " IDS " AND " LIVE
+                " ORDER BY session.id" LOCK](clock, ids.as_str()))?)?
+        }
+    };
     if !live.is_empty() {
         end_with_events(tx, &live, why, operation).await?;
     }
     Ok(live)
-}
-
-fn live_after<DB>(filter: &SessionFilter, after: Option<&SessionId>, clock: i64) -> QueryBuilder<DB>
-where
-    DB: Dialect,
-    String: for<'q> Encode<'q, DB> + Type<DB>,
-    i64: for<'q> Encode<'q, DB> + Type<DB>,
-{
-    let mut query = dialect::with_clock::<DB>(clock);
-    query.push("SELECT session.id FROM session WHERE ").push(dialect::LIVE);
-    push_filter(&mut query, filter);
-    if let Some(after) = after {
-        query.push(" AND session.id > ").push_bind(after.as_str().to_owned());
-    }
-    query.push(" ORDER BY session.id LIMIT ").push_bind(i64::try_from(FOUND).unwrap_or(i64::MAX));
-    query
 }
 
 /// Locks an account's row, which comes before its sessions in every transaction that locks both (R11).

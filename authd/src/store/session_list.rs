@@ -17,6 +17,7 @@ use crate::{
         network::{self, Seek},
         page::{self, CHEAP_COUNT},
         row::{SessionRow, count},
+        session_slice,
     },
 };
 use sqlx::{Encode, QueryBuilder, Type};
@@ -65,16 +66,10 @@ impl<'f> Plan<'f> {
         let clock = tx.clock();
         let (epoch,): (i64,) = on_db!(tx, one ["SELECT " EPOCH]())?;
         let mut plan = Plan { filter, clock, epoch, networks: Seek::Index };
-        if filter.network.is_some_and(|set| set.single().is_none()) && filter.account.is_none() {
-            let (found,): (i64,) = on_built!(tx, fetch_one {
-                let mut query = QueryBuilder::new("SELECT count(*) FROM (SELECT 1 AS one FROM session WHERE TRUE");
-                plan.push_base(&mut query);
-                query.push(" LIMIT ").push_bind(WINDOW + 1).push(") AS counted");
-                query
-            })?;
-            if found > WINDOW {
-                plan.networks = Seek::Rows;
-            }
+        if let Some(set) = filter.network.filter(|_| filter.account.is_none())
+            && !session_slice::is_small(tx, set).await?
+        {
+            plan.networks = Seek::Rows;
         }
         Ok(plan)
     }
@@ -178,20 +173,8 @@ where
     query
 }
 
-/// How many live sessions match, all of them counted.
-pub(super) async fn count_live(tx: &mut Tx<'_>, filter: &SessionFilter) -> Stored<u64> {
-    let clock = tx.clock();
-    let (live,): (i64,) = on_built!(tx, fetch_one {
-        let mut query = dialect::with_clock(clock);
-        query.push("SELECT count(*) FROM session WHERE ").push(dialect::LIVE);
-        push_filter(&mut query, filter);
-        query
-    })?;
-    Ok(count(live))
-}
-
 /// Adds `AND …` for everything the filter asks, to a query of [`dialect::with_clock`] over `session`.
-pub(super) fn push_filter<DB>(query: &mut QueryBuilder<DB>, filter: &SessionFilter)
+pub(super) fn push_filter<DB>(query: &mut QueryBuilder<DB>, filter: &SessionFilter, seek: Seek)
 where
     DB: Dialect,
     String: for<'q> Encode<'q, DB> + Type<DB>,
@@ -200,7 +183,7 @@ where
     push_ids(query, filter);
     push_times(query, filter);
     if let Some(set) = filter.network {
-        network::push(query, set, Seek::Index);
+        network::push(query, set, seek);
     }
     push_looks(query, filter);
 }

@@ -1,10 +1,11 @@
 //! The one writer of SQLite: changes that wait at the same moment share a transaction and its fsync.
 //!
-//! Each change runs in a savepoint of its own and is answered after the shared commit. A change that fails or is undone
-//! leaves the others alone, but for the hot ones that do without a savepoint ([`Undo::WithGroup`]). One whose caller
-//! was refused for its time before its turn came does nothing. If SQLite gave up the whole transaction (`FULL` and I/O
-//! errors may do that), its savepoint is gone, the next savepoint statement says so, and everybody in the group is told
-//! that nothing happened.
+//! Each change runs in a savepoint of its own and is answered after the shared commit; a bulk change has a commit of its
+//! own, and whoever waits for it in vain is refused without the database being taken for away. A change that fails or is
+//! undone leaves the others alone, but for the hot ones that do without a savepoint ([`Undo::WithGroup`]). One whose
+//! caller was refused for its time before its turn came does nothing. If SQLite gave up the whole transaction (`FULL`
+//! and I/O errors may do that), its savepoint is gone, the next savepoint statement says so, and everybody in the group
+//! is told that nothing happened.
 
 use crate::{
     domain::store_error::StoreError,
@@ -47,6 +48,8 @@ enum Pass {
 trait Work: Send {
     fn run<'a>(&'a mut self, conn: &'a mut SqliteConnection, context: &'a Context) -> BoxFuture<'a, Fate>;
     fn undo(&self) -> Undo;
+    /// Whether it may take many times as long as the others are ready to wait.
+    fn is_bulk(&self) -> bool;
     /// Tells the caller; `shared` is how the common transaction ended.
     fn answer(self: Box<Self>, shared: Stored<()>);
 }
@@ -55,6 +58,7 @@ struct Job<T, F> {
     body: Option<F>,
     undo: Undo,
     pass: Pass,
+    budget: Budget,
     /// When the caller is refused, by the monotonic clock.
     until: i64,
     result: Option<Stored<T>>,
@@ -90,6 +94,10 @@ where
 
     fn undo(&self) -> Undo {
         self.undo
+    }
+
+    fn is_bulk(&self) -> bool {
+        self.budget == Budget::Bulk
     }
 
     fn answer(self: Box<Self>, shared: Stored<()>) {
@@ -164,7 +172,7 @@ impl Writer {
     {
         let (caller, answer) = oneshot::channel();
         let ((undo, pass), until) = (how, context.until(budget));
-        let job = Message::Work(Box::new(Job { body: Some(body), undo, pass, until, result: None, caller }));
+        let job = Message::Work(Box::new(Job { body: Some(body), undo, pass, budget, until, result: None, caller }));
         match tokio::time::timeout(context.acquire_timeout, self.queue.send(job)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(StoreError::unavailable("the writer has stopped")),
@@ -213,15 +221,26 @@ impl Lane {
             if closing {
                 inbox.close();
             }
-            let shared = self.commit(&mut group).await;
-            for job in group.drain(..) {
-                job.answer(shared.clone());
+            // A bulk change shares its commit with nobody: they would wait for all of it.
+            let bulk: Vec<_> = group.extract_if(.., |job| job.is_bulk()).collect();
+            self.finish(&mut group).await;
+            let context = self.context.clone();
+            for job in bulk {
+                let _held = context.hold_writer();
+                self.finish(&mut vec![job]).await;
             }
         }
         if let Some(conn) = self.conn.take()
             && let Err(error) = conn.close().await
         {
             tracing::warn!(%error, "the database did not close cleanly");
+        }
+    }
+
+    async fn finish(&mut self, group: &mut Vec<Box<dyn Work>>) {
+        let shared = self.commit(group).await;
+        for job in group.drain(..) {
+            job.answer(shared.clone());
         }
     }
 
@@ -290,4 +309,85 @@ async fn step(conn: &mut SqliteConnection, context: &Context, statement: &'stati
 
 async fn run(conn: &mut SqliteConnection, statement: &'static str) -> Result<(), sqlx::Error> {
     sqlx::query(statement).execute(conn).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::breaker::BreakerState,
+        store::{
+            db::Db,
+            dialect::{on_db, on_tx},
+            open::for_test,
+        },
+    };
+    use std::time::Duration;
+
+    /// How the breaker is after twelve changes that could not wait for one that takes long.
+    async fn breaker_after(long: Budget) -> BreakerState {
+        let db = for_test("sqlite::memory:", [Duration::from_millis(10); 2]).await;
+        let (begun, has_begun) = oneshot::channel();
+        let (end, ended) = oneshot::channel::<()>();
+        let held = db.clone();
+        let holder = db.set_off(async move {
+            on_tx!(held, within long, |_tx| {
+                begun.send(()).unwrap();
+                ended.await.map_err(StoreError::corrupt)
+            })
+        });
+        let holder = holder.await;
+        has_begun.await.unwrap();
+        for _ in 0..12 {
+            write(&db).await.unwrap_err();
+        }
+        let state = db.context.circuit.report().state;
+        end.send(()).unwrap();
+        holder.await.unwrap().unwrap_or_default();
+        state
+    }
+
+    async fn write(db: &Db) -> Stored<()> {
+        on_tx!(db, |tx| {
+            on_db!(tx, execute["UPDATE tenant SET created_ms = 1"]())?;
+            Ok(())
+        })
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_in_vain_for_a_bulk_change_says_nothing_about_the_database() {
+        assert_eq!(breaker_after(Budget::Bulk).await, BreakerState::Closed);
+        assert_eq!(breaker_after(Budget::Statement).await, BreakerState::Open);
+    }
+
+    #[tokio::test]
+    async fn changes_that_wait_with_a_bulk_change_are_not_kept_until_it_ends() {
+        let db = for_test("sqlite::memory:", [Duration::from_secs(60); 2]).await;
+        let (begun, has_begun) = oneshot::channel();
+        let (go, may_go) = oneshot::channel::<()>();
+        let held = db.clone();
+        let first = db.set_off(async move {
+            on_tx!(held, |_tx| {
+                begun.send(()).unwrap();
+                may_go.await.map_err(StoreError::corrupt)
+            })
+        });
+        let first = first.await;
+        has_begun.await.unwrap();
+        // Both are in the queue before the writer is free.
+        let (end, ended) = oneshot::channel::<()>();
+        let mut bulk =
+            Box::pin(async { on_tx!(db, within Budget::Bulk, |_tx| ended.await.map_err(StoreError::corrupt)) });
+        let mut ordinary = Box::pin(write(&db));
+        assert!(is_pending(&mut bulk).await && is_pending(&mut ordinary).await);
+        go.send(()).unwrap();
+        first.await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(30), ordinary).await.expect("not behind the bulk change").unwrap();
+        end.send(()).unwrap();
+        bulk.await.unwrap();
+    }
+
+    async fn is_pending<T>(future: &mut std::pin::Pin<Box<impl Future<Output = T>>>) -> bool {
+        std::future::poll_fn(|context| std::task::Poll::Ready(future.as_mut().poll(context).is_pending())).await
+    }
 }

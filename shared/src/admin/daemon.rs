@@ -58,7 +58,8 @@ pub struct Hashing {
 /// Sessions in sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sessions {
-    /// Usable ones; `null` when the database cannot be asked.
+    /// Usable ones; `null` when the database cannot be asked. Where counting takes longer than 50 ms, a count is shown for
+    /// as long as 20 times what it took.
     pub live: Option<u64>,
 }
 

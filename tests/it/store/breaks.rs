@@ -5,6 +5,7 @@ use authd::domain::{
     account::{Break, Broken, Created, NewAccount, PasswordHash},
     audit::Action,
     identifier::IdentifierKind,
+    revocation::FeedCursor,
     session::{Opened, SessionState},
 };
 use shared::id::{SessionId, UserId};
@@ -59,7 +60,7 @@ async fn a_password_change_ends_all_sessions_but_the_callers(world: World) {
     let revoked = world.events(Action::SessionRevoked).await;
     assert!(revoked.iter().all(|event| event.reason.as_deref() == Some("password_changed")));
     assert_eq!(revoked.len(), 2);
-    assert_eq!(world.stores.sessions.revocations(0).await.unwrap().0.len(), 2);
+    assert_eq!(world.stores.sessions.revocations(FeedCursor::default()).await.unwrap().0.len(), 2);
 }
 
 async fn a_password_changed_meanwhile_changes_nothing(world: World) {

@@ -5,6 +5,7 @@ use super::{World, on_every_store, options};
 use authd::{
     domain::{
         audit::Action,
+        revocation::FeedCursor,
         session::{EndReason, NewSession, Opened, SessionFilter},
         store_error::StoreError,
         token::TokenHash,
@@ -240,7 +241,7 @@ async fn the_feed_does_not_skip_what_commits_late() {
     let quick = world.session(&account).await.id;
     let event = world.event(Action::SessionRevoked);
     world.stores.sessions.revoke(SessionFilter::default(), EndReason::Logout, event).await.unwrap();
-    let (first, cursor) = world.stores.sessions.revocations(0).await.unwrap();
+    let (first, cursor) = world.stores.sessions.revocations(FeedCursor::default()).await.unwrap();
     assert_eq!(first.iter().map(|entry| &entry.session).collect::<Vec<_>>(), [&quick]);
     late.execute("COMMIT").await.unwrap();
     let (second, _) = world.stores.sessions.revocations(cursor).await.unwrap();

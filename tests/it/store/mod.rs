@@ -14,6 +14,7 @@ mod device;
 mod faults;
 mod hard;
 mod key;
+mod many;
 mod model;
 mod races;
 mod rotate;

@@ -4,6 +4,7 @@ use super::{DAY_MS, OpensNothing, World, elsewhere, home, on_every_store, policy
 use authd::domain::{
     audit::{Action, EventFilter},
     page::PageRequest,
+    revocation::FeedCursor,
     rotation::{Decision, Keying, Origin, ReplayKind, RotationPolicy, Sealed, Shadow, Successor},
     session::{NewSession, Recording, ReplayScope, Rotate, SessionState, Transport},
     token::TokenHash,
@@ -113,7 +114,7 @@ async fn a_late_parent_ends_the_session(world: World) {
     let events = world.events(Action::SessionReplayed).await;
     assert_eq!(events.len(), 1);
     assert_eq!((events[0].outcome.as_str(), events[0].reason.as_deref()), ("denied", Some("parent_after_grace")));
-    assert_eq!(world.stores.sessions.revocations(0).await.unwrap().0.len(), 1);
+    assert_eq!(world.stores.sessions.revocations(FeedCursor::default()).await.unwrap().0.len(), 1);
     // Once ended, the spent token has no effect any more.
     assert_eq!(world.rotate(&world.call(&session, session.token)).await.decision, Decision::Ended);
     assert_eq!(world.events(Action::SessionReplayed).await.len(), 1);
@@ -231,7 +232,7 @@ async fn refusals_change_nothing(world: World) {
     let spent = world.call(&session, TokenHash([9; 32]));
     assert_eq!(world.rotate(&spent).await.decision, Decision::Ended);
     assert_eq!(world.all_events().await, before);
-    assert!(world.stores.sessions.revocations(0).await.unwrap().0.is_empty());
+    assert!(world.stores.sessions.revocations(FeedCursor::default()).await.unwrap().0.is_empty());
 }
 
 async fn a_follower_is_stopped(world: World) {
