@@ -109,7 +109,7 @@ async fn a_ban_holds_on_every_instance_within_a_second_and_after_a_restart() {
     attempt(one.client()).await.assert_refused(ErrorCode::RateLimited);
     let client = other.client();
     let refused = || async move { (attempt(client).await.status == 429).then_some(()) };
-    wait::until(SPREAD, "a ban on the other instance", refused).await;
+    wait::until(tests::process::crowded(SPREAD), "a ban on the other instance", refused).await;
     other.restart().await;
     attempt(other.client()).await.assert_refused(ErrorCode::RateLimited);
 }

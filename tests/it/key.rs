@@ -208,7 +208,7 @@ on_both! {
         assert_eq!(done.code, Some(0), "{done:?}");
         client.verify(&tokens.access).await.assert_status(401);
         for daemon in &daemons {
-            until(Duration::from_secs(1), "it is refused", || async {
+            until(tests::process::crowded(Duration::from_secs(1)), "it is refused", || async {
                 (daemon.client().verify(&tokens.access).await.status == 401).then_some(())
             })
             .await;

@@ -19,7 +19,7 @@ use tests::{
     process::{Running, program, signal},
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Stands in for the service manager's end of `NOTIFY_SOCKET`.
 struct Manager {

@@ -14,7 +14,7 @@ use tests::{
 };
 
 /// Some turns of the job, which are 5 s apart, on a busy machine.
-const MOVED: Duration = Duration::from_secs(30);
+const MOVED: Duration = Duration::from_secs(120);
 
 const COUNT: &str = "(SELECT count(*) FROM (SELECT kek_id FROM signing_key WHERE ended_ms IS NULL
     UNION ALL SELECT kek_id FROM root_secret) AS secret WHERE kek_id = NEW.kek_id)";
@@ -172,7 +172,7 @@ on_both! {
         assert!(!problems(&daemon).await.contains("kek_"));
         daemon.stop();
         let (mut wrong, log) = Daemon::launch(&with_keks(options, &old, None), daemon.data_dir(), None);
-        assert_eq!(wrong.wait(Duration::from_secs(20)).code(), Some(78), "{}", log.text());
+        assert_eq!(wrong.wait(Duration::from_secs(60)).code(), Some(78), "{}", log.text());
         assert!(log.text().contains(&old_id) && log.text().contains(&new_id), "{}", log.text());
     }
 }

@@ -157,7 +157,7 @@ on_both! {
             .stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null())
             .spawn().unwrap();
         let some = || async { daemon.admin().events("user.created").await.first().map(drop) };
-        wait::until(Duration::from_secs(20), "the first batch", some).await;
+        wait::until(Duration::from_secs(60), "the first batch", some).await;
         child.start_kill().unwrap();
         child.wait().await.unwrap();
         let again = import_until_done(&daemon, &lines, &["--reason", "moved house"]).await;

@@ -6,7 +6,7 @@ use crate::{
     ctl::Ctl,
     disk::SmallDisk,
     options::{Database, LogTo, Options},
-    process::{Running, halt, program, signal, write_secret},
+    process::{Running, crowded, halt, program, signal, write_secret},
     wait,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -22,6 +22,7 @@ use std::{
 use tempfile::TempDir;
 
 const START: Duration = Duration::from_secs(90);
+/// The daemon's own deadlines and a little more, on a machine that others leave alone.
 const STOP: Duration = Duration::from_secs(20);
 
 /// A running daemon.
@@ -376,13 +377,13 @@ impl Daemon {
 
     /// Waits for its end.
     pub fn wait(&mut self) -> ExitStatus {
-        self.running.wait(STOP)
+        self.running.wait(crowded(STOP))
     }
 
     /// Waits for a line of its log that contains `part`.
     pub async fn until_logged(&self, part: &str) -> String {
         let find = || async { self.log.lines().into_iter().find(|line| line.contains(part)) };
-        wait::until(Duration::from_secs(10), part, find).await
+        wait::until(Duration::from_secs(60), part, find).await
     }
 }
 

@@ -22,7 +22,7 @@ use std::{
 use tempfile::TempDir;
 
 const PREFIX: &str = "authd-pg-";
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_secs(90);
 
 /// A server. PostgreSQL refuses to run as root: a harness started as root runs it as `postgres`.
 #[derive(Debug)]

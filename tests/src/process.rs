@@ -91,13 +91,21 @@ pub fn children(pid: i32) -> Vec<i32> {
 }
 
 /// How many times slower than alone a program may run now: one for a machine with no more than two runnable tasks for
-/// each processor over the last minute (`/proc/loadavg`), more for one that others keep busy.
+/// each processor, now and over the last minute (`/proc/loadavg`), more for one that others keep busy.
 #[must_use]
 pub fn crowding() -> f64 {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load: f64 = load.split_whitespace().next().and_then(|minute| minute.parse().ok()).unwrap_or_default();
+    let field = |at| load.split([' ', '/']).nth(at).and_then(|number| number.parse::<f64>().ok()).unwrap_or_default();
+    let (minute, now) = (field(0), field(3));
+    let load = minute.max(now);
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     (load / (2.0 * processors as f64)).max(1.0)
+}
+
+/// A bound for a machine that others leave alone, on the machine as it is.
+#[must_use]
+pub fn crowded(bound: Duration) -> Duration {
+    bound.mul_f64(crowding())
 }
 
 /// Memory a process holds, in KiB (`VmRSS`).

@@ -13,7 +13,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 
 /// A server that keeps nothing on disk: started again, it is empty.
 #[derive(Debug)]

@@ -291,7 +291,7 @@ async fn a_new_connection_to_an_older_database_locks_the_public_api_at_once() {
         let _ = app.daemon.auth.poll_settings().await;
         app.daemon.auth.is_locked_down().then_some(())
     };
-    tests::wait::until(std::time::Duration::from_secs(20), "the lockdown", locked).await;
+    tests::wait::until(std::time::Duration::from_secs(60), "the lockdown", locked).await;
     app.daemon.auth.bump_epoch(&operator(), EpochBump::AcceptRestore).await.unwrap();
     assert!(!app.daemon.auth.is_locked_down());
 }

@@ -140,7 +140,7 @@ async fn whoever_goes_away_stops_the_work_and_the_next_one_gets_a_backup() {
         let ran = daemon.ctl().run(&["db", "backup", &file.to_string_lossy()]).await;
         (ran.code == Some(0)).then_some(file)
     };
-    let file = until(Duration::from_secs(10), "the next backup is made", next).await;
+    let file = until(Duration::from_secs(60), "the next backup is made", next).await;
     assert_eq!(verify(&daemon, &file).await.code, Some(0));
 }
 
@@ -165,7 +165,7 @@ async fn a_backup_that_was_changed_or_damaged_is_found_out() {
     let daemon = Daemon::start(Options::sqlite()).await;
     people(&daemon, 2).await;
     let sealed = || async { (daemon.admin().call::<Status>(&Empty {}).await.audit_seq >= 6).then_some(()) };
-    until(Duration::from_secs(10), "events are sealed", sealed).await;
+    until(Duration::from_secs(60), "events are sealed", sealed).await;
     let file = back_up(&daemon).await;
     for (statements, word) in [
         (&["UPDATE event SET reason = 'nothing' WHERE seq = 2"][..], "event"),

@@ -65,7 +65,7 @@ async fn move_to(daemon: &Daemon, to: &Database) -> Ran {
 /// What a daemon says that must refuse to start on this directory.
 fn refused(options: &Options, directory: &Path) -> (Option<i32>, String) {
     let (mut running, log) = Daemon::launch(options, directory, None);
-    let code = running.wait(std::time::Duration::from_secs(20)).code();
+    let code = running.wait(std::time::Duration::from_secs(60)).code();
     let end = std::time::Instant::now() + std::time::Duration::from_secs(2);
     // What collects its words lets go of them when it has all.
     let is_read = || !matches!(&log, Log::Memory(lines) if std::sync::Arc::strong_count(lines) > 1);

@@ -17,7 +17,7 @@ use tests::{
 
 async fn sealed(daemon: &Daemon, beyond: i64) {
     let look = || async { (daemon.admin().call::<Status>(&Empty {}).await.audit_seq > beyond).then_some(()) };
-    until(Duration::from_secs(10), "events are sealed", look).await;
+    until(Duration::from_secs(60), "events are sealed", look).await;
 }
 
 /// Accepts a restored database and makes sure that it is as new.

@@ -89,7 +89,7 @@ async fn a_move_that_is_killed_leaves_both_sides_as_they_were_and_can_be_run_aga
     let file = file.to_string_lossy().into_owned();
     let moving = tokio::spawn(async move { ctl.run(&["db", "move", "--to-file", &file, "--yes"]).await });
     let held = || async { (daemon.admin().call::<Status>(&Empty {}).await.writes == "held").then_some(()) };
-    until(Duration::from_secs(10), "writes are put off", held).await;
+    until(Duration::from_secs(60), "writes are put off", held).await;
     assert_read_only(&daemon, &people[0]).await;
     daemon.crash().await;
     let ran = moving.await.unwrap();
@@ -128,7 +128,7 @@ async fn a_server_that_dies_during_a_move_leaves_this_database_in_use() {
     holder.execute("BEGIN; LOCK TABLE session IN ACCESS SHARE MODE").await.unwrap();
     let (moved, ()) = tokio::join!(move_to(&daemon, &target), async {
         let held = || async { (daemon.admin().call::<Status>(&Empty {}).await.writes == "held").then_some(()) };
-        until(Duration::from_secs(10), "writes are put off", held).await;
+        until(Duration::from_secs(60), "writes are put off", held).await;
         server.kill();
     });
     assert_eq!(moved.code, Some(75), "{moved:?}");
@@ -167,7 +167,7 @@ async fn whoever_asked_for_a_move_and_goes_away_ends_it() {
     let asking = tokio::time::timeout(Duration::from_secs(2), move_to(&daemon, &target)).await;
     assert!(asking.is_err(), "{asking:?}");
     let taken = || async { (daemon.admin().call::<Status>(&Empty {}).await.writes == "taken").then_some(()) };
-    until(Duration::from_secs(10), "writes are taken again", taken).await;
+    until(Duration::from_secs(60), "writes are taken again", taken).await;
     daemon.client().refresh(&people[0]).await;
 }
 

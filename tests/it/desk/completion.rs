@@ -30,7 +30,7 @@ async fn a_shell_completes_commands_flags_and_ids() {
     // On a busy machine the moment that a shell waits can be too short.
     let offered = async |words: &[&str]| {
         let some = || async { Some(offered(&socket, words).await).filter(|words| !words.is_empty()) };
-        tests::wait::until(Duration::from_secs(20), "something is offered", some).await
+        tests::wait::until(Duration::from_secs(60), "something is offered", some).await
     };
     assert_eq!(offered(&["authctl", "sessi"]).await, ["session"]);
     assert_eq!(offered(&["authctl", "session", "epo"]).await, ["epoch-bump"]);

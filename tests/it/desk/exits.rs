@@ -140,7 +140,7 @@ async fn an_interrupt_is_130_and_a_full_disk_is_1() {
     let pid = i32::try_from(tail.id().expect("it runs")).expect("a process id");
     let pid = rustix::process::Pid::from_raw(pid).expect("a process id");
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
-    let ended = tokio::time::timeout(Duration::from_secs(20), tail.wait()).await.expect("it ends").expect("it ends");
+    let ended = tokio::time::timeout(Duration::from_secs(60), tail.wait()).await.expect("it ends").expect("it ends");
     assert_eq!(ended.code(), Some(130));
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
     let mut version = tokio::process::Command::new(program("authctl"));

@@ -8,7 +8,7 @@ use std::{
 use tests::{client::PASSWORD, daemon::Daemon, options::Options, process::program, wait::until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn without_a_terminal_one_frame_is_printed() {

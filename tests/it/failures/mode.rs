@@ -92,7 +92,7 @@ async fn a_mode_reaches_the_other_instance_within_a_second_and_its_end_is_record
     let set = SetRequest { lasting: Some("3s".parse().unwrap()), ..order(Mode::Lockdown) };
     daemon.admin().call::<Set>(&set).await;
     daemon.client().jwks().await.assert_refused(ErrorCode::StorageUnavailable);
-    until(Duration::from_secs(1), "the other instance follows", || async {
+    until(tests::process::crowded(Duration::from_secs(1)), "the other instance follows", || async {
         (other.client().jwks().await.status == 503).then_some(())
     })
     .await;

@@ -43,7 +43,7 @@ async fn a_full_password_queue_sheds_logins_and_nothing_else() {
     for number in 0..6 {
         tokio::spawn(flood(daemon.client(), number, is_over.clone()));
     }
-    until(Duration::from_secs(20), "the queue is full", || async {
+    until(Duration::from_secs(60), "the queue is full", || async {
         let hashing = daemon.admin().call::<Status>(&Empty {}).await.hashing;
         (hashing.busy == hashing.workers && hashing.queued >= 2).then_some(())
     })

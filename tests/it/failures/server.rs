@@ -109,7 +109,7 @@ async fn an_outage_uses_up_nothing_of_what_an_address_may_register() {
         daemon.client().try_register(&body).await.assert_status(503);
     }
     server.start_again();
-    until(Duration::from_secs(20), "the daemon is ready", || async {
+    until(Duration::from_secs(60), "the daemon is ready", || async {
         (daemon.client().ready().await.status == 200).then_some(())
     })
     .await;

@@ -64,7 +64,7 @@ impl Scene {
         assert_eq!(self.storage.lost(), lost_before + 1, "no commit with {text:?} was lost: {answer}");
         answer.assert_refused(ErrorCode::StorageUnavailable);
         assert_eq!(answer.json()["retryable"], true, "{answer}");
-        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert!(took < tests::process::crowded(Duration::from_secs(5)), "{took:?}");
         let has_happened = loss != Loss::Request;
         *if has_happened { &mut self.unheard } else { &mut self.unhappened } += 1;
         has_happened

@@ -169,7 +169,7 @@ async fn let_in(guests: Vec<Guest>, turns: usize, stays: bool) -> Vec<Guest> {
 /// Waits until the daemon has let go of every client, and of what it held for them.
 async fn until_back_at(daemon: &Daemon, base: Option<(usize, usize)>) -> (usize, usize) {
     let (pid, port) = (daemon.pid(), daemon.address().port());
-    until(Duration::from_secs(20), "descriptors and threads are back at their base", || async {
+    until(Duration::from_secs(60), "descriptors and threads are back at their base", || async {
         let (connections, now) = (connections_to(port), (descriptors(pid), threads(pid)));
         println!("{connections} connections, {now:?} of {base:?}");
         let is_back = base.is_none_or(|base| now.0 <= base.0 && now.1 <= base.1);

@@ -89,7 +89,7 @@ async fn every_session_of_a_large_installation_goes_on_after_a_move_that_was_kil
 
     let (ran, ()) = tokio::join!(move_to(&daemon, &url), async {
         let held = || async { (daemon.admin().call::<Status>(&Empty {}).await.writes == "held").then_some(()) };
-        until(Duration::from_secs(10), "writes are put off", held).await;
+        until(Duration::from_secs(60), "writes are put off", held).await;
         rustix::process::kill_process(
             rustix::process::Pid::from_raw(daemon.pid()).unwrap(),
             rustix::process::Signal::KILL,

@@ -9,6 +9,7 @@ use tests::{
     client::{Client, PASSWORD, Tokens},
     clock::SeededRandom,
     daemon::Daemon,
+    process::crowded,
     scale,
     wait::{together, until},
     wire::Answer,
@@ -20,6 +21,15 @@ const REFRESHES: usize = 3;
 /// Races at a time: most of each is waiting for the other instance to hear of the end.
 const LANES: usize = 8;
 
+/// Refreshes as clients do: once more while the machine is too busy for an answer in time.
+async fn refresh(client: Client, token: &str) -> Answer {
+    until(Duration::from_secs(60), "an answer", || async {
+        let answer = client.try_refresh(token).await;
+        (answer.status != 503).then_some(answer)
+    })
+    .await
+}
+
 on_both! {
     async fn parallel_refreshes_are_one_rotation_each_round(options) {
         let rounds = scale::of(200);
@@ -30,7 +40,7 @@ on_both! {
         for round in 1..=rounds {
             let answers = together(PARALLEL, |number| {
                 let (client, token) = (clients[number % clients.len()], tokens.refresh.clone());
-                async move { client.try_refresh(&token).await }
+                async move { refresh(client, &token).await }
             })
             .await;
             let successors: BTreeSet<String> = answers.iter().map(|answer| Tokens::of(answer).refresh).collect();
@@ -92,7 +102,7 @@ async fn race(daemons: &[(Client, Admin)], email: &str, end: End, head_start: Du
         let (tokens, admin, client) = (tokens.clone(), admin.clone(), daemons[number % daemons.len()].0);
         async move {
             if number > 0 {
-                return client.try_refresh(&tokens.refresh).await;
+                return refresh(client, &tokens.refresh).await;
             }
             tokio::time::sleep(head_start).await;
             end.carry_out(client, admin, &tokens).await
@@ -116,7 +126,7 @@ async fn race(daemons: &[(Client, Admin)], email: &str, end: End, head_start: Du
     // The instance that answered knew at once, the others within a second.
     for tokens in &known {
         for (client, _) in &daemons[1..] {
-            until(Duration::from_secs(1), "the other instance knows", || async {
+            until(crowded(Duration::from_secs(1)), "the other instance knows", || async {
                 (client.verify(&tokens.access).await.status == 401).then_some(())
             })
             .await;

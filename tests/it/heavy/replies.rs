@@ -30,7 +30,7 @@ fn expiry(tokens: &Tokens) -> i64 {
 
 /// The tokens in a reply that nobody got.
 async fn lost_tokens(proxy: &Proxy) -> Tokens {
-    until(Duration::from_secs(5), "the whole reply is heard", || async {
+    until(Duration::from_secs(60), "the whole reply is heard", || async {
         let heard = proxy.heard();
         let head = heard.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
         let body: serde_json::Value = serde_json::from_slice(&heard[head..]).ok()?;

@@ -69,7 +69,7 @@ async fn an_open_breaker_refuses_at_once_and_closes_when_the_database_is_back() 
     let client = daemon.client();
     let tokens = registered(&daemon, "ada@example.org").await;
     server.kill();
-    let opened = until(Duration::from_secs(10), "the breaker opens", || async {
+    let opened = until(Duration::from_secs(60), "the breaker opens", || async {
         client.try_refresh(&tokens.refresh).await.assert_refused(ErrorCode::StorageUnavailable);
         Some(breaker(&daemon, "database").await).filter(|breaker| breaker.state != State::Closed)
     })
@@ -102,7 +102,7 @@ async fn the_breaker_of_redis_opens_by_itself_and_closes_when_redis_is_back() {
     registered(&daemon, "ada@example.org").await;
     until_redis_is(&daemon, "up").await;
     redis.pause();
-    until(Duration::from_secs(10), "the breaker opens", || async {
+    until(Duration::from_secs(60), "the breaker opens", || async {
         assert_serves(&daemon, "ada@example.org").await;
         (breaker(&daemon, "redis").await.state == State::Open).then_some(())
     })
@@ -125,7 +125,7 @@ async fn a_breaker_opens_after_as_many_failures_and_for_as_long_as_configured() 
     let tokens = registered(&daemon, "ada@example.org").await;
     server.kill();
     let most = std::cell::Cell::new(0);
-    let opened = until(Duration::from_secs(30), "the breaker opens", || async {
+    let opened = until(Duration::from_secs(60), "the breaker opens", || async {
         daemon.client().try_refresh(&tokens.refresh).await.assert_refused(ErrorCode::StorageUnavailable);
         let now = breaker(&daemon, "database").await;
         if now.state == State::Closed {

@@ -202,7 +202,7 @@ async fn a_url_that_this_version_cannot_use_is_refused_with_78_and_without_its_p
         let dir = tempfile::tempdir().unwrap();
         let options = Options::sqlite().config(&format!("[redis]\nurl = \"{url}\"\n"));
         let (mut running, log) = Daemon::launch(&options, dir.path(), None);
-        assert_eq!(running.wait(Duration::from_secs(20)).code(), Some(78), "{}", log.text());
+        assert_eq!(running.wait(Duration::from_secs(60)).code(), Some(78), "{}", log.text());
         let said = || async { Some(log.text()).filter(|text| text.contains(named)) };
         let text = until(Duration::from_secs(5), named, said).await;
         assert!(!text.contains("s3cr3t"), "{text}");

@@ -152,7 +152,7 @@ async fn a_replica_that_missed_failures_gives_no_further_guesses_when_it_takes_o
         let keys: u64 = replica.ask(&["DBSIZE"]).await;
         (info.contains("master_link_status:up") && keys >= 2).then_some(())
     };
-    tests::wait::until(std::time::Duration::from_secs(10), "the replica has followed", copied).await;
+    tests::wait::until(std::time::Duration::from_secs(60), "the replica has followed", copied).await;
     let _: u64 = primary.ask(&["WAIT", "1", "2000"]).await;
     let _: String = replica.ask(&["REPLICAOF", "NO", "ONE"]).await;
     let missed = guesses(&daemon, 2).await;

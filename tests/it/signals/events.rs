@@ -19,7 +19,7 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const NO_GRACE: &str = "[session]\ngrace = \"0s\"\n";
 
 /// `authctl events -f`, line by line.

@@ -17,7 +17,7 @@ use tests::{
     process::{Running, program},
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const CONFIG: &str = r#"
 [server]
 mode = "test"

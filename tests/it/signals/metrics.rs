@@ -67,7 +67,7 @@ on_both! {
 
 /// The metrics once operators were told of one such event.
 async fn until_told(reader: &Admin, event: &str) -> BTreeMap<String, f64> {
-    until(Duration::from_secs(30), "an event is counted", || async {
+    until(Duration::from_secs(60), "an event is counted", || async {
         let series = fetch(reader).await;
         let count = series[&format!("authd_events_total{{event=\"{event}\"}}")];
         (count == 1.0).then_some(series)

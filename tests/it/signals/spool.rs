@@ -18,7 +18,7 @@ use tests::{
     wire::Answer,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const CONFIG: &str = r#"
 [server]
 trusted_proxies = ["127.0.0.0/8"]

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const SEALED: Duration = Duration::from_secs(15);
+const SEALED: Duration = Duration::from_secs(60);
 /// How long nothing may be written before nothing is taken to be under way.
 const STILL: Duration = Duration::from_millis(300);
 
