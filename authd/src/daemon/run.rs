@@ -71,6 +71,8 @@ pub async fn run(start: Start) -> Result<(), StartError> {
     let started = daemon.auth.daemon_event(Action::DaemonStarted, EventOutcome::Ok, None, detail);
     daemon.patience.take(|| daemon.auth.note_once(&started)).await?;
 
+    // Before anybody is served, whom a signal would cut off.
+    lifecycle::watch_signals(&tasks, OnHangup(running)).map_err(|cause| internal("signals", &cause))?;
     let own = OWN_FILES.saturating_add(config.database.max_connections);
     let limits = ListenerLimits::new(&config.server, uncounted).within_open_files(own);
     tasks.spawn("public", listener::serve(public, daemon.router(), limits, tasks.stop()));
@@ -85,7 +87,6 @@ pub async fn run(start: Start) -> Result<(), StartError> {
         });
     }
     tasks.spawn("follow", follow(daemon.clone(), config.places.audit_anchor.clone(), listen, tasks.stop()));
-    lifecycle::watch_signals(&tasks, OnHangup(running)).map_err(|cause| internal("signals", &cause))?;
     if let Some(interval) = lifecycle::watchdog_interval() {
         tasks.spawn("watchdog", lifecycle::feed_watchdog(interval, Turns(daemon.clone()), tasks.stop()));
     }
