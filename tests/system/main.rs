@@ -8,6 +8,7 @@
     reason = "a step that fails ends the run on the spot, and may look at the machine's clock"
 )]
 
+mod activation;
 mod boot;
 mod crash;
 mod install;
@@ -34,7 +35,7 @@ const ADDRESS: &str = "127.0.0.1:8480";
 type Step = (&'static str, fn(&mut Lab));
 
 /// In their order; each leaves a daemon that serves, but the last.
-const STEPS: [Step; 18] = [
+const STEPS: [Step; 20] = [
     ("install the package", install::package),
     ("own the sockets as promised", install::sockets),
     ("find nothing wrong with itself", install::doctor),
@@ -47,6 +48,8 @@ const STEPS: [Step; 18] = [
     ("restart under load", restart::under_load),
     ("upgrade under load, and keep what was edited", upgrade::under_load),
     ("leave disabled what was disabled, through an upgrade", upgrade::of_disabled_socket),
+    ("start for whoever comes", activation::by_connection),
+    ("refuse whoever comes to a daemon that cannot start", activation::not_for_ever),
     ("come back after kill -9", crash::killed),
     ("come back from a halt", crash::halted),
     ("come back when the machine boots", boot::again),
