@@ -21,7 +21,7 @@ use crate::{
 use shared::id::{DeviceId, SessionId, UserId};
 
 /// Sessions whose devices are dropped with one statement.
-const CHUNK: usize = 500;
+const CHUNK: usize = 5_000;
 
 /// Devices in the database.
 pub(super) struct Devices {

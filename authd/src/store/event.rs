@@ -17,7 +17,7 @@ use shared::{
 /// The one tenant there is.
 const TENANT: &str = "default";
 /// Events in one statement.
-const CHUNK: usize = 500;
+const CHUNK: usize = 1_000;
 /// How JSON writes the character that no text in a database may have.
 const NUL: &str = "\\u0000";
 

@@ -9,7 +9,7 @@ use crate::{
     store::{
         db::{Conn, Tx},
         device,
-        dialect::{self, Dialect, on_built, on_db},
+        dialect::{self, Dialect, on_built, on_db, on_postgres},
         error::Stored,
         event,
         network::Seek,
@@ -23,7 +23,7 @@ use sqlx::{Encode, QueryBuilder, Type};
 use std::ops::RangeInclusive;
 
 /// Sessions that are ended with one statement.
-const CHUNK: usize = 500;
+const CHUNK: usize = 1_000;
 /// How long ago a session may have ended elsewhere without this instance's having heard of it, in milliseconds: many
 /// times what the poll of revocations needs.
 const LATELY_MS: i64 = 60_000;
@@ -35,14 +35,25 @@ pub(super) async fn end(tx: &mut Tx<'_>, sessions: &[SessionId], why: EndReason)
     let keep_ms = tx.context.revocation_keep_ms;
     for chunk in sessions.chunks(CHUNK) {
         let ids = json_list(chunk.iter().map(SessionId::as_str));
+        if matches!(tx.conn, Conn::Postgres(_)) {
+            let _: Vec<(i64,)> = on_postgres!(tx, fetch_all ["WITH ended AS (UPDATE session SET revoked_ms = " NOW ",
+                    end_reason = $3, sealed = NULL, sealed_keying = NULL
+                WHERE session.revoked_ms IS NULL AND session.id IN " IDS " RETURNING session.id, session.revoked_ms),
+                fed AS (INSERT INTO revocation (session_id, at_ms, forget_ms)
+                    SELECT ended.id, ended.revoked_ms, ended.revoked_ms + $4 FROM ended ORDER BY ended.id)
+                SELECT count(*) FROM ended"](clock, ids.as_str(), why.as_str(), keep_ms))?;
+            continue;
+        }
         on_db!(tx, execute ["UPDATE session SET revoked_ms = " NOW ", end_reason = $3, sealed = NULL,
             sealed_keying = NULL WHERE session.revoked_ms IS NULL AND session.id IN " IDS](
             clock, ids.as_str(), why.as_str(),
         ))?;
-        on_db!(tx, execute ["INSERT INTO revocation (session_id, at_ms, forget_ms)
-            SELECT session.id, session.revoked_ms, session.revoked_ms + $1 FROM session WHERE session.id IN " IDS](
-            keep_ms, ids.as_str(),
-        ))?;
+        // Nobody else writes, so these are the rows that have just been marked.
+        on_db!(
+            tx,
+            execute["INSERT INTO revocation (session_id, at_ms, forget_ms)
+            SELECT id.value, $1, $1 + $3 FROM json_each($2) AS id"](clock, ids.as_str(), keep_ms)
+        )?;
     }
     Ok(())
 }
