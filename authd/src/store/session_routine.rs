@@ -230,7 +230,7 @@ macro_rules! routine {
         concat!(
             "session.id = call.id AND session.cur_hash = call.presented AND session.revoked_ms IS NULL
             AND call.now_ms < session.idle_expires_ms AND call.now_ms < session.expires_ms
-            AND session.epoch >= ", word!(sqlite EPOCH), "
+            AND session.epoch + 0 >= ", word!(sqlite EPOCH), "
             AND session.transport = call.transport AND session.network IS NOT DISTINCT FROM call.network
             AND session.device IS NOT DISTINCT FROM call.device
             AND (call.mode < 2 OR ", arrival!($least, $greatest), " <= call.now_ms * 1000 + call.tolerance_us)"
