@@ -142,8 +142,7 @@ macro_rules! word {
     };
 }
 
-/// Whether a row of `session` can be used at the instant `$now`, a literal. `+ 0`: no index answers it, or a planner
-/// without statistics would go through all live sessions for one that it can find by its id.
+/// Whether a row of `session` can be used at the instant `$now`, a literal.
 macro_rules! live {
     ($now:literal) => {
         concat!(
@@ -151,7 +150,7 @@ macro_rules! live {
             $now,
             " AND session.expires_ms > ",
             $now,
-            " AND session.epoch + 0 >= COALESCE((SELECT CAST(setting.value AS BIGINT) FROM setting
+            " AND session.epoch >= COALESCE((SELECT CAST(setting.value AS BIGINT) FROM setting
                 WHERE setting.tenant_id = 'default' AND setting.name = 'epoch.global'), 0))"
         )
     };
