@@ -33,8 +33,8 @@ use tokio::{sync::RwLock, task::JoinHandle};
 
 pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// How long a bulk change may take; each of its statements keeps the ordinary bound.
-const BULK: Duration = Duration::from_secs(60);
+/// How long a change of many statements may take; each of them keeps the ordinary bound.
+const LONG: Duration = Duration::from_secs(60);
 
 /// A connection to either database.
 pub(super) enum Conn<'c> {
@@ -250,6 +250,8 @@ pub(super) enum Budget {
     /// Waiting for a connection plus one statement's bound.
     Statement,
     /// A minute: many bounded statements.
+    Long,
+    /// The same, for so many rows that on SQLite nobody is to share its commit.
     Bulk,
     /// Until this instant of the monotonic clock, in milliseconds: what is left to a later step of one call.
     Until(i64),
@@ -259,7 +261,7 @@ impl Budget {
     pub(super) fn of(self, context: &Context) -> Duration {
         match self {
             Self::Statement => context.acquire_timeout + context.statement_timeout,
-            Self::Bulk => BULK,
+            Self::Long | Self::Bulk => LONG,
             Self::Until(instant_ms) => {
                 let left_ms = instant_ms.saturating_sub(context.clock.monotonic_ms());
                 Duration::from_millis(u64::try_from(left_ms).unwrap_or(0))

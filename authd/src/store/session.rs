@@ -143,7 +143,10 @@ impl SessionStore for Sessions {
         why: EndReason,
         event: Event,
     ) -> Result<Revoked, StoreError> {
-        on_tx!(self.db, bulk | tx | session_end::revoke(tx, &filter, &expected, (why, &event)).await)
+        // One session, or those that one account may have, are an ordinary change.
+        let is_narrow = filter.id.is_some() || filter.account.is_some();
+        let budget = if is_narrow { Budget::Long } else { Budget::Bulk };
+        on_tx!(self.db, within budget, |tx| session_end::revoke(tx, &filter, &expected, (why, &event)).await)
     }
 
     async fn stats(&self, top: u32) -> Result<SessionStats, StoreError> {

@@ -358,6 +358,7 @@ mod tests {
     async fn whoever_waits_in_vain_for_a_bulk_change_says_nothing_about_the_database() {
         assert_eq!(breaker_after(Budget::Bulk).await, BreakerState::Closed);
         assert_eq!(breaker_after(Budget::Statement).await, BreakerState::Open);
+        assert_eq!(breaker_after(Budget::Long).await, BreakerState::Open, "one that should be quick is a sign");
     }
 
     #[tokio::test]
