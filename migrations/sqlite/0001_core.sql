@@ -78,14 +78,12 @@ CREATE TABLE session (
     amr               TEXT NOT NULL,
     created_ms        INTEGER NOT NULL
 ) STRICT;
+-- None of these has a column that a refresh or an end of the session changes (but the network it is used from): such
+-- a change is then one of the row alone.
 CREATE UNIQUE INDEX session_handle ON session (handle);
-CREATE INDEX session_account ON session (account_id, revoked_ms);
+CREATE INDEX session_account ON session (account_id, created_ms, id);
 CREATE INDEX session_created ON session (created_ms, id);
 CREATE INDEX session_network ON session (network, created_ms, id);
--- Lists by state: what nobody has ended (live and expired), and what somebody has.
-CREATE INDEX session_open ON session (epoch, created_ms, id) WHERE revoked_ms IS NULL;
-CREATE INDEX session_ended ON session (created_ms, id) WHERE revoked_ms IS NOT NULL;
-CREATE INDEX session_sealed ON session (rotated_ms) WHERE sealed IS NOT NULL;
 
 CREATE TABLE device (
     id           TEXT PRIMARY KEY,

@@ -132,10 +132,10 @@ on_both! {
         assert_eq!(ran.stdout, [3, 2, 1].map(|number| crowd::session_id(number) + "\n").concat(), "{ran:?}");
         let ran = daemon.ctl().run(&["-o", "json", "session", "list", "--device", "relic", "--limit", "1"]).await;
         assert_eq!(ran.json()["data"].as_array().unwrap().len(), 1, "{ran:?}");
+        let ran = daemon.ctl().run(&["-o", "ids", "session", "list", "--state", "ended"]).await;
+        assert_eq!(ran.stdout.lines().count(), 5, "{ran:?}");
         let admin = daemon.admin();
         let of = async |filter: ListRequest| admin.call::<List>(&filter).await;
-        let ended = of(ListRequest { state: Some(State::Ended), ..Default::default() }).await;
-        assert_eq!((ended.items.len(), ended.total, ended.next), (5, Some(5), None));
         let wide = of(ListRequest { ip: Some("10.3.0.0/16".into()), limit: Some(7), ..Default::default() }).await;
         assert_eq!((wide.items.len(), wide.total), (7, Some(1_250)));
         let all = of(ListRequest { ip: Some("10.0.0.0/8".into()), limit: Some(7), ..Default::default() }).await;

@@ -120,18 +120,20 @@ async fn make_room(tx: &mut Tx<'_>, account: &UserId, event: Option<&Event>) -> 
     note_dropped(tx, dropped, EndReason::Evicted, event).await
 }
 
-/// Drops the devices of sessions that this transaction has ended, but for the one of `keep`.
-pub(super) async fn drop_of(
+/// Drops the devices that ended sessions were opened with, but for the one of the session `keep`.
+pub(super) async fn drop_these(
     tx: &mut Tx<'_>,
-    sessions: &[SessionId],
+    mut devices: Vec<String>,
     keep: Option<&SessionId>,
     (why, operation): (EndReason, &Event),
 ) -> Stored<()> {
+    devices.sort_unstable();
+    devices.dedup();
     let keep = keep.map_or("", SessionId::as_str);
-    for chunk in sessions.chunks(CHUNK) {
-        let ids = json_list(chunk.iter().map(SessionId::as_str));
+    for chunk in devices.chunks(CHUNK) {
+        let ids = json_list(chunk.iter().map(String::as_str));
         let dropped = on_db!(tx, all ["DELETE FROM device WHERE device.id IN (SELECT device.id FROM device
-            WHERE device.id IN (SELECT session.device_id FROM session WHERE session.id IN " IDS ")
+            WHERE device.id IN " IDS "
             AND device.id <> COALESCE((SELECT session.device_id FROM session WHERE session.id = $1), '')
             ORDER BY device.id" LOCK ") RETURNING id"](keep, ids.as_str()))?;
         note_dropped(tx, dropped, why, operation).await?;

@@ -40,6 +40,7 @@ mod session_list;
 mod session_open;
 mod session_rotate;
 mod session_routine;
+mod session_seals;
 mod session_slice;
 mod session_stats;
 mod setting;

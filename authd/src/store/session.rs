@@ -18,7 +18,9 @@ use crate::{
         error::Stored,
         rotation_lane::Lanes,
         row::SessionRow,
-        session_end, session_feed, session_list, session_open, session_rotate, session_slice, session_stats, sweep,
+        session_end, session_feed, session_list, session_open, session_rotate,
+        session_seals::{Graces, SealWalk},
+        session_slice, session_stats, sweep,
     },
 };
 use shared::id::SessionId;
@@ -30,12 +32,13 @@ pub(super) struct Sessions {
     db: Db,
     /// SQLite's writer groups its changes by itself.
     lanes: Option<Arc<Lanes>>,
+    seals: SealWalk,
 }
 
 impl Sessions {
     pub(super) fn on(db: &Db) -> Self {
         let lanes = matches!(db.backend, Backend::Postgres(_)).then(|| Arc::new(Lanes::start(db)));
-        Self { db: db.clone(), lanes }
+        Self { db: db.clone(), lanes, seals: SealWalk::default() }
     }
 
     /// One statement where that serves, else a transaction.
@@ -158,7 +161,8 @@ impl SessionStore for Sessions {
     }
 
     async fn sweep(&self, grace_ms: i64, keyed_grace_ms: i64, batch: u32) -> Result<u64, StoreError> {
-        on_tx!(self.db, |tx| sweep::sweep(tx, grace_ms, keyed_grace_ms, batch).await)
+        let seals = self.seals.turn(&self.db, Graces::of(grace_ms, keyed_grace_ms), batch).await?;
+        Ok(seals + on_tx!(self.db, |tx| sweep::sweep(tx, batch).await)?)
     }
 }
 

@@ -29,47 +29,54 @@ const CHUNK: usize = 1_000;
 const LATELY_MS: i64 = 60_000;
 
 /// Ends sessions whose rows this transaction has locked in the order of their ids: marks the rows, erases their seals
-/// and feeds the revocations. Writes no event.
-pub(super) async fn end(tx: &mut Tx<'_>, sessions: &[SessionId], why: EndReason) -> Stored<()> {
+/// and feeds the revocations. Writes no event. Returns the ids of the known devices that they were opened with.
+pub(super) async fn end(tx: &mut Tx<'_>, sessions: &[SessionId], why: EndReason) -> Stored<Vec<String>> {
     let clock = tx.clock();
     let keep_ms = tx.context.revocation_keep_ms;
+    let mut devices: Vec<String> = Vec::new();
     for chunk in sessions.chunks(CHUNK) {
         let ids = json_list(chunk.iter().map(SessionId::as_str));
-        if matches!(tx.conn, Conn::Postgres(_)) {
-            let _: Vec<(i64,)> = on_postgres!(tx, fetch_all ["WITH ended AS (UPDATE session SET revoked_ms = " NOW ",
-                    end_reason = $3, sealed = NULL, sealed_keying = NULL
-                WHERE session.revoked_ms IS NULL AND session.id IN " IDS " RETURNING session.id, session.revoked_ms),
+        let of: Vec<(Option<String>,)> = if matches!(tx.conn, Conn::Postgres(_)) {
+            on_postgres!(tx, fetch_all ["WITH ended AS (UPDATE session SET revoked_ms = " NOW ", end_reason = $3,
+                    sealed = NULL, sealed_keying = NULL
+                WHERE session.revoked_ms IS NULL AND session.id IN " IDS "
+                RETURNING session.id, session.revoked_ms, session.device_id),
                 fed AS (INSERT INTO revocation (session_id, at_ms, forget_ms)
                     SELECT ended.id, ended.revoked_ms, ended.revoked_ms + $4 FROM ended ORDER BY ended.id)
-                SELECT count(*) FROM ended"](clock, ids.as_str(), why.as_str(), keep_ms))?;
-            continue;
-        }
-        on_db!(tx, execute ["UPDATE session SET revoked_ms = " NOW ", end_reason = $3, sealed = NULL,
-            sealed_keying = NULL WHERE session.revoked_ms IS NULL AND session.id IN " IDS](
-            clock, ids.as_str(), why.as_str(),
-        ))?;
-        // Nobody else writes, so these are the rows that have just been marked.
-        on_db!(
-            tx,
-            execute["INSERT INTO revocation (session_id, at_ms, forget_ms)
-            SELECT id.value, $1, $1 + $3 FROM json_each($2) AS id"](clock, ids.as_str(), keep_ms)
-        )?;
+                SELECT ended.device_id FROM ended WHERE ended.device_id IS NOT NULL"](
+                clock, ids.as_str(), why.as_str(), keep_ms,
+            ))?
+        } else {
+            let of = on_db!(tx, all ["UPDATE session SET revoked_ms = " NOW ", end_reason = $3, sealed = NULL,
+                sealed_keying = NULL WHERE session.revoked_ms IS NULL AND session.id IN " IDS "
+                RETURNING session.device_id"](clock, ids.as_str(), why.as_str()))?;
+            // Nobody else writes, so these are the rows that have just been marked.
+            on_db!(
+                tx,
+                execute["INSERT INTO revocation (session_id, at_ms, forget_ms)
+                SELECT id.value, $1, $1 + $3 FROM json_each($2) AS id"](clock, ids.as_str(), keep_ms)
+            )?;
+            of
+        };
+        devices.extend(of.into_iter().filter_map(|(device,)| device));
     }
-    Ok(())
+    Ok(devices)
 }
 
 /// Ends sessions and writes one event each, made from the operation's, whose words are kept where there are some.
+/// Returns as [`end`] does.
 pub(super) async fn end_with_events(
     tx: &mut Tx<'_>,
     sessions: &[SessionId],
     why: EndReason,
     operation: &Event,
-) -> Stored<()> {
-    end(tx, sessions, why).await?;
+) -> Stored<Vec<String>> {
+    let devices = end(tx, sessions, why).await?;
     let reason = operation.reason.clone().unwrap_or_else(|| why.as_str().to_owned());
     let event = operation.clone().doing(Action::SessionRevoked).because(&reason).with("end_reason", why.as_str());
     let sessions: Vec<&str> = sessions.iter().map(SessionId::as_str).collect();
-    event::write_each(tx, &Event { outcome: EventOutcome::Ok, ..event }, "session", &sessions).await
+    event::write_each(tx, &Event { outcome: EventOutcome::Ok, ..event }, "session", &sessions).await?;
+    Ok(devices)
 }
 
 /// Locks the live sessions of an account in the order of their ids.
@@ -99,16 +106,19 @@ pub(super) async fn revoke(
     }
     let one_statement = tx.context.statement_timeout;
     let mut ended: Vec<SessionId> = Vec::with_capacity(found.len());
+    let mut devices: Vec<String> = Vec::new();
     for chunk in found.chunks(CHUNK) {
         let step = end_chunk(tx, chunk, why, operation);
         let Ok(done) = tokio::time::timeout(one_statement, step).await else {
             return Err(StoreError::unavailable("the database did not answer in time"));
         };
-        ended.extend(done?);
+        let (live, of) = done?;
+        ended.extend(live);
+        devices.extend(of);
     }
     if why.drops_device() {
         // After the last session row is locked: device rows come later in everybody's order.
-        device::drop_of(tx, &ended, filter.except.as_ref(), (why, operation)).await?;
+        device::drop_these(tx, devices, filter.except.as_ref(), (why, operation)).await?;
     }
     Ok(Revoked { matched, ..revoked(tx, filter, ended).await? })
 }
@@ -138,13 +148,14 @@ where
     query
 }
 
-/// Ends those of some sessions that live still, locked in the order of their ids.
+/// Ends those of some sessions that live still, locked in the order of their ids; these, and the devices they were
+/// opened with.
 async fn end_chunk(
     tx: &mut Tx<'_>,
     sessions: &[SessionId],
     why: EndReason,
     operation: &Event,
-) -> Stored<Vec<SessionId>> {
+) -> Stored<(Vec<SessionId>, Vec<String>)> {
     let live = match tx.conn {
         // Nobody else has changed them since they were found.
         Conn::Sqlite(_) => sessions.to_vec(),
@@ -155,10 +166,8 @@ async fn end_chunk(
                 " ORDER BY session.id" LOCK](clock, ids.as_str()))?)?
         }
     };
-    if !live.is_empty() {
-        end_with_events(tx, &live, why, operation).await?;
-    }
-    Ok(live)
+    let devices = if live.is_empty() { Vec::new() } else { end_with_events(tx, &live, why, operation).await? };
+    Ok((live, devices))
 }
 
 /// Locks an account's row, which comes before its sessions in every transaction that locks both (R11).

@@ -1,8 +1,8 @@
 //! Lists of sessions: filters in SQL, keyset pages, newest first, and a bound on the rows that one call looks at.
 //!
-//! An index gives the rows of a *base* in the order of the list: all sessions, those of an account or of a network,
-//! those that nobody has ended, those that somebody has. What else a filter asks is looked at row by row, and no
-//! further than [`WINDOW`] rows in one call: a page may end there and say where the next one goes on. A set of many
+//! An index gives the rows of a *base* in the order of the list: all sessions, those of an account or of a network.
+//! What else a filter asks is looked at row by row, and no further than [`WINDOW`] rows in one call: a page may end
+//! there and say where the next one goes on. A set of many
 //! networks is a base of its own while it has few sessions; beyond, it is looked for among all of them.
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     },
     store::{
         db::Tx,
-        dialect::{self, Dialect, containing, on_built, on_db},
+        dialect::{self, Dialect, containing, on_built},
         error::Stored,
         network::{self, Seek},
         page::{self, CHEAP_COUNT},
@@ -55,28 +55,19 @@ pub(super) async fn list(tx: &mut Tx<'_>, filter: &SessionFilter, request: &Page
 struct Plan<'f> {
     filter: &'f SessionFilter,
     clock: i64,
-    /// The global epoch in force.
-    epoch: i64,
     /// How the networks are found.
     networks: Seek,
 }
 
 impl<'f> Plan<'f> {
     async fn of(tx: &mut Tx<'_>, filter: &'f SessionFilter) -> Stored<Self> {
-        let clock = tx.clock();
-        let (epoch,): (i64,) = on_db!(tx, one ["SELECT " EPOCH]())?;
-        let mut plan = Plan { filter, clock, epoch, networks: Seek::Index };
+        let mut plan = Plan { filter, clock: tx.clock(), networks: Seek::Index };
         if let Some(set) = filter.network.filter(|_| filter.account.is_none())
             && !session_slice::is_small(tx, set).await?
         {
             plan.networks = Seek::Rows;
         }
         Ok(plan)
-    }
-
-    /// Whether the base is the account's or the networks': both have an index, and states are then part of the rest.
-    fn is_narrow(&self) -> bool {
-        self.filter.account.is_some() || self.has_network_base()
     }
 
     fn has_network_base(&self) -> bool {
@@ -89,11 +80,7 @@ impl<'f> Plan<'f> {
             || filter.unused
             || filter.except.is_some()
             || (filter.network.is_some() && !self.has_network_base())
-            || match filter.state {
-                None => false,
-                Some(SessionState::Live | SessionState::Expired) => true,
-                Some(SessionState::Ended) => self.is_narrow() || self.epoch > 0,
-            }
+            || filter.state.is_some()
     }
 
     /// Conditions that an index answers.
@@ -108,15 +95,6 @@ impl<'f> Plan<'f> {
         push_times(query, filter);
         if let Some(set) = filter.network.filter(|_| self.has_network_base()) {
             network::push(query, set, Seek::Index);
-        }
-        match filter.state {
-            Some(SessionState::Live | SessionState::Expired) if !self.is_narrow() => {
-                query.push(" AND session.revoked_ms IS NULL AND session.epoch = ").push_bind(self.epoch);
-            }
-            Some(SessionState::Ended) if !self.is_narrow() && self.epoch == 0 => {
-                query.push(" AND session.revoked_ms IS NOT NULL");
-            }
-            _ => {}
         }
     }
 

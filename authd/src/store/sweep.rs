@@ -1,31 +1,16 @@
-//! Erasing what has outlived its use: seals after their grace, revocations, idempotency rows, resets, devices, counts
-//! of names that nobody has.
+//! Erasing what has outlived its use: revocations, idempotency rows, resets, devices, counts of names that nobody has.
+//! Seals have a walk of their own: [`crate::store::session_seals`].
 
-use crate::{
-    domain::outage::MAX_EXTENSION_MS,
-    store::{db::Tx, dialect::on_db, error::Stored},
-};
+use crate::store::{db::Tx, dialect::on_db, error::Stored};
 
-/// Erases at most `batch` of each kind and returns how many went. A seal outlives its grace by as much as an outage may
-/// add to it (R5). Rows that somebody holds are left for the next time, so this never waits.
+/// Erases at most `batch` of each kind and returns how many went. Rows that somebody holds are left for the next time,
+/// so this never waits.
 ///
 /// The time is read once a statement, in a query of its own: PostgreSQL uses no index for what it computes for every
 /// row.
-pub(super) async fn sweep(tx: &mut Tx<'_>, grace_ms: i64, keyed_grace_ms: i64, batch: u32) -> Stored<u64> {
+pub(super) async fn sweep(tx: &mut Tx<'_>, batch: u32) -> Stored<u64> {
     let clock = tx.clock();
     let batch = i64::from(batch);
-    let plain_ms = grace_ms.saturating_add(MAX_EXTENSION_MS);
-    let keyed_ms = keyed_grace_ms.max(grace_ms).saturating_add(MAX_EXTENSION_MS);
-    let plain = on_db!(tx, execute ["UPDATE session SET sealed = NULL, sealed_keying = NULL WHERE session.id IN (
-        SELECT session.id FROM session WHERE session.sealed IS NOT NULL AND session.sealed_keying = 'plain'
-        AND session.rotated_ms < (SELECT " NOW ") - $2 ORDER BY session.rotated_ms LIMIT $3" SKIP_LOCKED ")"](
-        clock, plain_ms, batch,
-    ))?;
-    let keyed = on_db!(tx, execute ["UPDATE session SET sealed = NULL, sealed_keying = NULL WHERE session.id IN (
-        SELECT session.id FROM session WHERE session.sealed IS NOT NULL AND session.sealed_keying = 'keyed'
-        AND session.rotated_ms < (SELECT " NOW ") - $2 ORDER BY session.rotated_ms LIMIT $3" SKIP_LOCKED ")"](
-        clock, keyed_ms, batch,
-    ))?;
     let revocations = on_db!(tx, execute ["DELETE FROM revocation WHERE revocation.seq IN (
         SELECT revocation.seq FROM revocation WHERE revocation.forget_ms < (SELECT " NOW ") LIMIT $2" SKIP_LOCKED ")"](
         clock, batch,
@@ -45,5 +30,5 @@ pub(super) async fn sweep(tx: &mut Tx<'_>, grace_ms: i64, keyed_grace_ms: i64, b
         SELECT throttle.bucket FROM throttle WHERE throttle.forget_ms < (SELECT " NOW ") LIMIT $2" SKIP_LOCKED ")"](
         clock, batch,
     ))?;
-    Ok(plain + keyed + revocations + tags + resets + devices + counts)
+    Ok(revocations + tags + resets + devices + counts)
 }

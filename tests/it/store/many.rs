@@ -1,8 +1,9 @@
 //! More than one statement looks at: the feed in pages, sessions in slices.
 
-use super::World;
+use super::{DAY_MS, World};
 use authd::domain::{
     audit::Action,
+    clock::Clock,
     revocation::FeedCursor,
     session::{EndReason, SessionFilter, SessionState},
 };
@@ -16,16 +17,12 @@ const CROWD: Crowd = Crowd { sessions: 120_000, relics: 0, ended_each: 0 };
 
 async fn add_ends(world: &World, first: u32, last: u32) {
     let id = if world.dir.is_some() { "printf('%025d', i)" } else { "lpad(i::text, 25, '0')" };
-    let statement = AssertSqlSafe(format!(
+    let statement = format!(
         "INSERT INTO revocation (session_id, at_ms, forget_ms)
         WITH RECURSIVE n (i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {last})
         SELECT 'ses_0' || {id}, 1, 9000000000000 FROM n"
-    ));
-    match world.dir {
-        Some(_) => SqliteConnection::connect(&world.url).await.unwrap().execute(statement).await.map(drop),
-        None => PgConnection::connect(&world.url).await.unwrap().execute(statement).await.map(drop),
-    }
-    .unwrap();
+    );
+    execute(world, statement).await;
 }
 
 async fn a_long_feed_comes_in_pages_and_skips_nothing(world: World) {
@@ -83,6 +80,61 @@ async fn many_sessions_are_counted_and_ended_in_slices(world: World) {
     assert_eq!((stats.accounts.len(), stats.networks.len()), (3, 3));
 }
 
+async fn a_walk_in_turns_erases_every_seal_that_is_due(world: World) {
+    let sessions = &world.stores.sessions;
+    gather_at(&world.url, CROWD).await;
+    let seal = async |numbers: [u64; 3], keying: &str, rotated_ms: i64| {
+        let ids = numbers.map(|number| format!("'{}'", session_id(number))).join(", ");
+        let bytes = if world.dir.is_some() { "x'00'" } else { "'\\x00'::bytea" };
+        let change = format!(
+            "UPDATE session SET sealed = {bytes}, sealed_keying = '{keying}', rotated_ms = {rotated_ms} WHERE id IN ({ids})"
+        );
+        execute(&world, change).await;
+    };
+    let now_ms = world.clock.now_ms();
+    seal([1, 2, 119_999], "plain", 1).await;
+    seal([3, 60_000, 119_998], "plain", now_ms).await;
+    seal([4, 60_001, 119_997], "keyed", now_ms - 3_600_000).await;
+    assert_eq!(sealed(&world).await, 9);
+    // One a turn at the most, then the rest of the first slice, the second, the third; then from the beginning.
+    let mut erased = Vec::new();
+    for _ in 0..6 {
+        erased.push(sessions.sweep(10_000, DAY_MS, 1).await.unwrap());
+    }
+    assert_eq!((erased.iter().sum::<u64>(), sealed(&world).await), (3, 6), "{erased:?}");
+    assert_eq!(erased[..2], [1, 1], "as many as are asked for");
+    world.clock.advance_secs(3_600);
+    for left in [5, 4, 3] {
+        sessions.sweep(10_000, DAY_MS, 100).await.unwrap();
+        assert_eq!(sealed(&world).await, left);
+    }
+    world.clock.advance_ms(DAY_MS);
+    for _ in 0..3 {
+        sessions.sweep(10_000, DAY_MS, 100).await.unwrap();
+    }
+    assert_eq!(sealed(&world).await, 0);
+}
+
+async fn execute(world: &World, statement: String) {
+    let statement = AssertSqlSafe(statement);
+    match world.dir {
+        Some(_) => SqliteConnection::connect(&world.url).await.unwrap().execute(statement).await.map(drop),
+        None => PgConnection::connect(&world.url).await.unwrap().execute(statement).await.map(drop),
+    }
+    .unwrap();
+}
+
+async fn sealed(world: &World) -> i64 {
+    const SEALED: &str = "SELECT count(*) FROM session WHERE sealed IS NOT NULL";
+    match world.dir {
+        Some(_) => {
+            sqlx::query_scalar(SEALED).fetch_one(&mut SqliteConnection::connect(&world.url).await.unwrap()).await
+        }
+        None => sqlx::query_scalar(SEALED).fetch_one(&mut PgConnection::connect(&world.url).await.unwrap()).await,
+    }
+    .unwrap()
+}
+
 async fn ends_told_of(world: &World) -> i64 {
     const TOLD: &str = "SELECT count(DISTINCT target_id) FROM event WHERE action = 'session.revoked' AND outcome = 'ok'
         AND reason = 'drill' AND target_kind = 'session'";
@@ -102,6 +154,11 @@ mod sqlite_file {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_walk_in_turns_erases_every_seal_that_is_due() {
+        super::a_walk_in_turns_erases_every_seal_that_is_due(World::sqlite_file().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn many_sessions_are_counted_and_ended_in_slices() {
         super::many_sessions_are_counted_and_ended_in_slices(World::sqlite_file().await).await;
     }
@@ -113,6 +170,11 @@ mod postgres {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_long_feed_comes_in_pages_and_skips_nothing() {
         super::a_long_feed_comes_in_pages_and_skips_nothing(World::postgres().await).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_walk_in_turns_erases_every_seal_that_is_due() {
+        super::a_walk_in_turns_erases_every_seal_that_is_due(World::postgres().await).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -49,6 +49,38 @@ async fn both_directories_hold_the_same_migrations() {
     assert_eq!(names("sqlite"), names("postgres"));
 }
 
+/// What a refresh from where the last one came from, or an end, never changes.
+const STEADY: [&str; 6] = ["id", "handle", "account_id", "created_ms", "expires_ms", "network"];
+
+#[tokio::test]
+async fn no_index_has_what_a_refresh_or_an_end_of_a_session_changes() {
+    let (small, large) = (World::sqlite_file().await, World::postgres().await);
+    let sqlite: Vec<(String, Option<String>)> = sqlx::query_as(
+        "SELECT i.name, c.name FROM pragma_index_list('session') i, pragma_index_info(i.name) c
+        UNION ALL SELECT i.name, 'a condition' FROM pragma_index_list('session') i WHERE i.partial = 1",
+    )
+    .fetch_all(&mut sqlite(&small).await)
+    .await
+    .unwrap();
+    let postgres: Vec<(String, Option<String>)> = sqlx::query_as(
+        "SELECT i.indexrelid::regclass::text, a.attname::text FROM pg_index i
+            CROSS JOIN unnest(i.indkey::smallint[]) AS k (attnum)
+            LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum > 0
+            WHERE i.indrelid = 'session'::regclass
+        UNION ALL SELECT i.indexrelid::regclass::text, 'a condition' FROM pg_index i
+            WHERE i.indrelid = 'session'::regclass AND i.indpred IS NOT NULL",
+    )
+    .fetch_all(&mut postgres(&large).await)
+    .await
+    .unwrap();
+    for columns in [sqlite, postgres] {
+        assert!(columns.len() > 8, "{columns:?}");
+        for (index, column) in columns {
+            assert!(column.as_deref().is_some_and(|column| STEADY.contains(&column)), "{index}: {column:?}");
+        }
+    }
+}
+
 const FORBIDDEN: [&str; 5] = [
     "UPDATE event SET reason = 'x'",
     "UPDATE event SET seq = 7, hash = hash, reason = 'x'",
