@@ -121,7 +121,7 @@ sections! {
         /// How long one statement may take.
         Restart statement_timeout: Span = "2s" ["10ms", "60s"];
         /// How long a start waits for the database before it gives up with exit code 69.
-        Restart start_timeout: Span = "60s" ["0s", "1h"];
+        Restart start_timeout: Span = "60s" ["1s", "1h"];
     }
 
     /// Counters that several instances share: all limits but `login.spray`, `login.spray_net`, the alarms

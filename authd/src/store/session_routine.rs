@@ -228,7 +228,7 @@ macro_rules! rotated {
 macro_rules! routine {
     ($least:literal, $greatest:literal) => {
         concat!(
-            "session.id = call.id AND session.cur_hash = call.presented AND session.revoked_ms + 0 IS NULL
+            "session.id = call.id AND session.cur_hash = call.presented AND session.revoked_ms IS NULL
             AND call.now_ms < session.idle_expires_ms AND call.now_ms < session.expires_ms
             AND session.epoch >= ", word!(sqlite EPOCH), "
             AND session.transport = call.transport AND session.network IS NOT DISTINCT FROM call.network
@@ -293,8 +293,7 @@ async fn one(tx: &mut Tx<'_>, routine: &Routine<'_>) -> Stored<Option<NumberedRo
 /// slow transaction can hold up the others. It does nothing for a caller who was refused meanwhile ($19): a server
 /// that was halted runs what is left in its sockets when it goes on, and the grace of rotations nobody was told of
 /// would pass unused. `LIMIT` tells the planner that there are few calls (it takes a tenth of what it assumes of an
-/// array), so that it looks up each row and never reads the whole table for them; `+ 0` keeps it, while it has no
-/// statistics yet, from going through the index of all live sessions instead.
+/// array), so that it looks up each row and never reads the whole table for them.
 macro_rules! together {
     () => {
         concat!(
