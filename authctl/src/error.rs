@@ -334,6 +334,11 @@ impl Error {
             (Exit::NotFound, "limit" | "breaker" | "ban" | "allow" | "audit") => {
                 format!("`authctl {noun} list` shows what exists")
             }
+            (Exit::NotFound, "session") => {
+                "`authctl session list` shows what exists; an id may be cut short, not misspelt; of one that is no longer \
+                 kept (session.keep) `authctl audit list --target ID` tells"
+                    .to_owned()
+            }
             (Exit::NotFound, noun) if has_list => {
                 format!("`authctl {noun} list` shows what exists; an id may be cut short, not misspelt")
             }

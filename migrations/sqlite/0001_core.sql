@@ -83,6 +83,7 @@ CREATE TABLE session (
 CREATE UNIQUE INDEX session_handle ON session (handle);
 CREATE INDEX session_account ON session (account_id, created_ms, id);
 CREATE INDEX session_created ON session (created_ms, id);
+CREATE INDEX session_expires ON session (expires_ms);
 CREATE INDEX session_network ON session (network, created_ms, id);
 
 CREATE TABLE device (

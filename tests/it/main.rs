@@ -52,6 +52,7 @@ mod man;
 mod many;
 mod outage;
 mod packages;
+mod past;
 mod race;
 mod redis;
 mod refresh;

@@ -91,6 +91,48 @@ impl Words {
     }
 }
 
+/// Sessions of one account that are over, written as if it had had them.
+#[derive(Debug, Clone)]
+pub struct Bygone {
+    /// Whose.
+    pub account: String,
+    /// How many; their numbers begin with 1, the oldest, and each was opened a millisecond after the one before.
+    pub sessions: u64,
+    /// When the newest was opened, in Unix milliseconds.
+    pub newest_ms: i64,
+    /// When all were ended, in Unix milliseconds; `None`: they have expired by inactivity.
+    pub ended_ms: Option<i64>,
+}
+
+impl Words {
+    fn bygone(&self, bygone: &Bygone) -> String {
+        let Bygone { account, sessions, newest_ms, ended_ms } = bygone;
+        let (session, handle, hash) = (self.id("ses", "i"), self.handle, self.hash);
+        let opened = format!("{newest_ms} - {sessions} + i");
+        let absolute_ms: i64 = 90 * 24 * 3_600_000;
+        let (ended, why) = match ended_ms {
+            Some(ended_ms) => (ended_ms.to_string(), "'logout'"),
+            None => ("NULL".to_owned(), "NULL"),
+        };
+        format!(
+            "INSERT INTO session (id, account_id, handle, cur_hash, idle_expires_ms, expires_ms, epoch, transport, amr,
+                created_ms, revoked_ms, end_reason)
+            WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {sessions})
+            SELECT {session}, '{account}', {handle}, {hash}, {opened}, {opened} + {absolute_ms}, 0, 'body', 'pwd',
+                {opened}, {ended}, {why} FROM n"
+        )
+    }
+}
+
+/// Writes these into the database at this URL.
+///
+/// # Panics
+/// When the database refuses.
+pub async fn add_bygone_at(url: &str, bygone: &Bygone) {
+    let words = if url.starts_with("sqlite:") { SQLITE } else { POSTGRES };
+    write_at(url, &[words.bygone(bygone)]).await;
+}
+
 /// Writes the sessions and [`ACCOUNTS`] accounts `crowdN@example.org` that own them, and lets the database look at its
 /// new size as it would in time.
 ///
@@ -110,18 +152,23 @@ pub async fn gather(daemon: &Daemon, crowd: Crowd) {
 /// # Panics
 /// When the database refuses.
 pub async fn gather_at(url: &str, crowd: Crowd) {
+    let words = if url.starts_with("sqlite:") { SQLITE } else { POSTGRES };
+    write_at(url, &words.statements(crowd)).await;
+}
+
+async fn write_at(url: &str, statements: &[String]) {
     if let Some(file) = url.strip_prefix("sqlite:") {
         let options = SqliteConnectOptions::new().filename(file).busy_timeout(Duration::from_secs(30));
         let mut conn = options.disable_statement_logging().connect().await.expect("the database opens");
-        for statement in SQLITE.statements(crowd) {
-            conn.execute(AssertSqlSafe(statement)).await.expect("a row of a crowd");
+        for statement in statements {
+            conn.execute(AssertSqlSafe(statement.as_str())).await.expect("rows are written");
         }
         conn.close().await.expect("a connection that closes");
         return;
     }
     let mut conn = PgConnection::connect(url).await.expect("the database opens");
-    for statement in POSTGRES.statements(crowd) {
-        conn.execute(AssertSqlSafe(statement)).await.expect("a row of a crowd");
+    for statement in statements {
+        conn.execute(AssertSqlSafe(statement.as_str())).await.expect("rows are written");
     }
     conn.execute("VACUUM ANALYZE session").await.expect("statistics");
 }

@@ -81,6 +81,12 @@ impl InProcess {
         self.client
     }
 
+    /// Its database.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.options.database
+    }
+
     /// Its data directory.
     #[must_use]
     pub fn data_dir(&self) -> &std::path::Path {
@@ -100,6 +106,7 @@ impl InProcess {
         auth.beat(&self.daemon.instance).await.expect("keys");
         auth.seal_events(1_000).await.expect("seal");
         auth.sweep(1_000).await.expect("sweep");
+        auth.forget_sessions(1_000).await.expect("past");
     }
 }
 

@@ -29,6 +29,9 @@ const EXAMPLES: u32 = 3;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List sessions, newest first
+    ///
+    /// Sessions that are over are listed too, until session.keep has passed since their absolute end; of one account
+    /// the newest 1000 of them. `audit list --target ID` tells of those that are no longer kept.
     #[command(alias = "ls")]
     List(Filter),
     /// Show one session

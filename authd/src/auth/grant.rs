@@ -107,6 +107,7 @@ impl Auth {
             transport: Transport::Body,
             amr: vec![amr.to_owned()],
             cap: settings.cap,
+            past: self.past(),
             device: None,
         };
         Ok((session, refresh))

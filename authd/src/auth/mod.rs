@@ -13,6 +13,7 @@ mod denial;
 mod device;
 mod evaluate;
 mod floor;
+mod forget;
 mod grant;
 mod hard;
 mod key;
@@ -105,7 +106,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicI64, AtomicU32},
+        atomic::{AtomicBool, AtomicI64, AtomicU32},
     },
 };
 
@@ -176,6 +177,8 @@ pub struct Settings {
     pub grace_ms: i64,
     /// `session.keyed_grace`.
     pub keyed_grace_ms: i64,
+    /// `session.keep`.
+    pub keep_ms: i64,
     /// `session.on_replay`.
     pub on_replay: ReplayScope,
     /// `token.access_ttl`.
@@ -239,6 +242,8 @@ pub struct Auth {
     tally: Tally,
     password_changes: Mutex<password::RecentChanges>,
     seen_epoch: AtomicI64,
+    /// Whether it was believed at the last look that what has expired can be erased.
+    may_forget: AtomicBool,
     mode: RwLock<ModeInForce>,
     conditions: condition::Conditions,
     limits: RwLock<Arc<PolicySet>>,
@@ -268,6 +273,7 @@ impl Auth {
             tally: Tally::default(),
             password_changes: Mutex::default(),
             seen_epoch: AtomicI64::new(0),
+            may_forget: AtomicBool::new(false),
             mode: RwLock::default(),
             conditions: condition::Conditions::default(),
             limits: RwLock::new(settings.limits.clone()),

@@ -13,7 +13,7 @@ use crate::domain::{
 use shared::chain::{Checkpoint, Tombstone};
 
 /// The job, as its last run is recorded.
-const JOB: &str = "purge";
+pub(super) const JOB: &str = "purge";
 /// A checkpoint must have been in an anchor for this long.
 const EXPORTED_MS: i64 = 24 * 3_600_000;
 /// A clock that is farther from the last recorded run than this is not believed (reliability §3).
@@ -48,7 +48,7 @@ pub struct PurgeTurn {
 }
 
 /// Why the clock that says what is old is not believed; nothing when it is.
-fn doubt(now_ms: i64, ran_ms: Option<i64>, step_ms: Option<i64>, trust: ClockTrust) -> Option<String> {
+pub(super) fn doubt(now_ms: i64, ran_ms: Option<i64>, step_ms: Option<i64>, trust: ClockTrust) -> Option<String> {
     const CONFIRM: &str = "if the time is right, run: authctl audit purge --confirm-clock";
     if let Some(step_ms) = step_ms {
         let hours = MAX_STEP_MS / 3_600_000;

@@ -200,6 +200,10 @@ sections! {
         Live keyed_grace: Span = "24h" ["0s", "7d"];
         /// What a spent refresh token that comes back ends: its session, or every session of its account.
         Live on_replay: OnReplay = "session";
+        /// How long a session is kept after its absolute end: so long it is listed, though it is over. Of one account only
+        /// the newest 1000 that are over are sure to be; its next logins erase older ones. The audit log tells of all for
+        /// audit.retention.
+        Live keep: Span = "30d" ["1d", "36500d"];
     }
 
     /// Signing keys, and the key that encrypts them.

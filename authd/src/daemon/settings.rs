@@ -33,6 +33,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         },
         grace_ms: config.session.grace.as_millis(),
         keyed_grace_ms: config.session.keyed_grace.as_millis(),
+        keep_ms: config.session.keep.as_millis(),
         on_replay: match config.session.on_replay {
             OnReplay::Session => ReplayScope::Session,
             OnReplay::Account => ReplayScope::Account,

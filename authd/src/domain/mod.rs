@@ -27,6 +27,7 @@ pub mod network_set;
 pub mod outage;
 pub mod page;
 pub mod password;
+pub mod past;
 pub mod quota;
 pub mod refusals;
 pub mod replay;

@@ -7,6 +7,7 @@ use crate::domain::{
     network_set::NetworkSet,
     outage::Outages,
     page::{Page, PageRequest},
+    past::Past,
     revocation::{FeedCursor, Revocation},
     rotation::{Decision, Keying, Origin, RotationPolicy, Sealed, Successor},
     session_stats::SessionStats,
@@ -261,6 +262,8 @@ pub struct NewSession {
     pub amr: Vec<String>,
     /// The account's cap.
     pub cap: SessionCap,
+    /// What happens to sessions of the account that are over, where there are very many.
+    pub past: Past,
     /// The device it is opened from.
     pub device: Option<SessionDevice>,
 }
@@ -474,6 +477,9 @@ pub trait SessionStore: Send + Sync {
 
     /// Erases seals whose grace has ended, outlived revocations and idempotency rows; at most `batch` of each.
     async fn sweep(&self, grace_ms: i64, keyed_grace_ms: i64, batch: u32) -> Result<u64, StoreError>;
+
+    /// Erases at most `batch` sessions whose absolute end is more than `keep_ms` ago, and returns how many went.
+    async fn forget(&self, keep_ms: i64, batch: u32) -> Result<u64, StoreError>;
 }
 
 impl fmt::Display for Network {

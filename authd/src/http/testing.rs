@@ -154,6 +154,7 @@ fn auth() -> Auth {
         cap: SessionCap { max: 1, on_limit: OnLimit::Refuse },
         grace_ms: 1,
         keyed_grace_ms: 1,
+        keep_ms: 1,
         on_replay: ReplayScope::Session,
         access_ttl_ms: 1,
         skew_ms: 1,
@@ -241,6 +242,9 @@ impl SessionStore for Down {
         down()
     }
     async fn sweep(&self, _: i64, _: i64, _: u32) -> Result<u64, StoreError> {
+        down()
+    }
+    async fn forget(&self, _: i64, _: u32) -> Result<u64, StoreError> {
         down()
     }
 }

@@ -13,6 +13,7 @@
 //! | checkpoint | 5 s | a signature over the chain, a minute after the last one if it has moved |
 //! | purge | 1 h | events that have outlived their retention |
 //! | sweep | 5 s | seals whose grace has ended, outlived revocations |
+//! | past | 60 s | sessions that were over for longer than they are kept |
 //! | breakers | 250 ms | whether a database that was away is back; what breakers did, into the audit |
 //! | costs | 60 s | which costs the stored passwords have, so that refusals do not tell |
 //! | denials | 5 s | refusals that were counted, once their minute is over |
@@ -93,6 +94,14 @@ pub fn start(auth: &Arc<Auth>, instance: &str, tasks: &Tasks) {
         job("sweep", 5_000, auth, |auth| async move {
             for _ in 0..MAX_BATCHES {
                 if auth.sweep(SWEEP_BATCH).await? < u64::from(SWEEP_BATCH) {
+                    break;
+                }
+            }
+            Ok(())
+        }),
+        job("past", 60_000, auth, |auth| async move {
+            for _ in 0..MAX_BATCHES {
+                if auth.forget_sessions(SWEEP_BATCH).await? < u64::from(SWEEP_BATCH) {
                     break;
                 }
             }

@@ -19,6 +19,8 @@ use sqlx::{Database, Postgres, QueryBuilder, Sqlite};
 /// - `IDS`: the ids in the JSON array `$2`.
 /// - `EPOCH`: the global epoch in force (R13).
 /// - `LIVE`: whether a row of `session` can be used (needs `NOW`).
+/// - `LIVE_THEN`: the same at one instant for all rows, in a statement that begins with `CLOCK`.
+/// - `CLOCK`: `WITH clock AS (…)`, whose `now_ms` is `NOW`.
 /// - `SESSION`: the columns of [`crate::store::row::SessionRow`] but `now_ms`.
 /// - `FAMILY`: those of them that stand in the row of `session` itself, behind its ids.
 /// - `OWNER`: beside `SESSION`, the other columns of [`crate::store::row::FamilyRow`].
@@ -82,6 +84,12 @@ macro_rules! word {
     };
     (postgres LIVE) => {
         $crate::store::dialect::live!("(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + $1)")
+    };
+    ($db:ident LIVE_THEN) => {
+        $crate::store::dialect::live!("(SELECT now_ms FROM clock)")
+    };
+    ($db:ident CLOCK) => {
+        concat!("WITH clock AS (SELECT ", $crate::store::dialect::word!($db NOW), " AS now_ms)")
     };
     ($db:ident SESSION) => {
         concat!(

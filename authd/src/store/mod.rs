@@ -38,6 +38,7 @@ mod session_end;
 mod session_feed;
 mod session_list;
 mod session_open;
+mod session_past;
 mod session_rotate;
 mod session_routine;
 mod session_seals;

@@ -18,7 +18,7 @@ use crate::{
         error::Stored,
         rotation_lane::Lanes,
         row::SessionRow,
-        session_end, session_feed, session_list, session_open, session_rotate,
+        session_end, session_feed, session_list, session_open, session_past, session_rotate,
         session_seals::{Graces, SealWalk},
         session_slice, session_stats, sweep,
     },
@@ -163,6 +163,10 @@ impl SessionStore for Sessions {
     async fn sweep(&self, grace_ms: i64, keyed_grace_ms: i64, batch: u32) -> Result<u64, StoreError> {
         let seals = self.seals.turn(&self.db, Graces::of(grace_ms, keyed_grace_ms), batch).await?;
         Ok(seals + on_tx!(self.db, |tx| sweep::sweep(tx, batch).await)?)
+    }
+
+    async fn forget(&self, keep_ms: i64, batch: u32) -> Result<u64, StoreError> {
+        on_tx!(self.db, |tx| session_past::forget(tx, keep_ms, batch).await)
     }
 }
 

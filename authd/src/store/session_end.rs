@@ -26,7 +26,7 @@ use std::ops::RangeInclusive;
 const CHUNK: usize = 1_000;
 /// How long ago a session may have ended elsewhere without this instance's having heard of it, in milliseconds: many
 /// times what the poll of revocations needs.
-const LATELY_MS: i64 = 60_000;
+pub(super) const LATELY_MS: i64 = 60_000;
 
 /// Ends sessions whose rows this transaction has locked in the order of their ids: marks the rows, erases their seals
 /// and feeds the revocations. Writes no event. Returns the ids of the known devices that they were opened with.

@@ -1,9 +1,10 @@
-//! Opening a session: the account's row first, then room under the cap, then the row (R11).
+//! Opening a session: the account's row first, then room under the cap and in its past, then the row (R11).
 
 use crate::{
     domain::{
         audit::Event,
         device::{LIFE_MS, MAX_PER_ACCOUNT, SessionDevice},
+        past::{self, Past},
         session::{EndReason, NewSession, OnLimit, Opened},
         store_error::StoreError,
     },
@@ -14,7 +15,7 @@ use crate::{
         error::Stored,
         event,
         row::{json_list, session_ids},
-        session_end,
+        session_end, session_past,
     },
 };
 use shared::id::SessionId;
@@ -26,25 +27,30 @@ pub(super) async fn open(tx: &mut Tx<'_>, new: &NewSession, events: &[Event]) ->
         tx.undo();
         return Ok(Opened::AccountChanged);
     };
-    let Some(evicted) = make_room(tx, new, events.last()).await? else {
+    let Some(Room { evicted, over }) = make_room(tx, new, events.last()).await? else {
         tx.undo();
         return Ok(Opened::Full);
     };
+    if new.past == Past::Bounded {
+        session_past::trim(tx, &new.account, past::surplus(over)).await?;
+    }
     event::write_all(tx, events).await?;
     device::admit(tx, new, now_ms, events.last()).await?;
     insert(tx, new, now_ms, evicted).await
 }
 
 /// Opens a session with one statement that commits by itself, for PostgreSQL; `None` when the account may not log in or
-/// has no room for the session or its device, or the statement came too late (see [`crate::store::session_routine`]):
-/// [`open`] then tells which. Logins in flight do not see each other and may overshoot the cap; the next login trims.
+/// has no room for the session or its device, or more of a past than one counts, or the statement came too late (see
+/// [`crate::store::session_routine`]): [`open`] then tells which. Logins in flight do not see each other and may
+/// overshoot the cap; the next login trims.
 pub(super) async fn at_once(tx: &mut Tx<'_>, new: &NewSession, events: &[Event], until: i64) -> Stored<Option<Opened>> {
     let (clock, Some(deadline_ms)) = (tx.clock(), tx.context.database_time_at(until)) else { return Ok(None) };
     let columns = event::Arrays::of(tx.context.notary()?, events)?;
-    let times: Option<(i64, i64, i64)> = on_postgres!(tx, fetch_optional ["WITH owner AS (
+    let times: Option<(i64, i64, i64)> = on_postgres!(tx, fetch_optional [CLOCK ", owner AS (
             UPDATE account SET last_login_ms = " NOW "
             WHERE account.id = $2 AND account.epoch = $3 AND account.disabled_ms IS NULL AND account.deleted_ms IS NULL
-                AND " NOW " <= $27 AND (SELECT count(*) FROM session WHERE session.account_id = $2 AND " LIVE ") < $4
+                AND " NOW " <= $27 AND (SELECT count(*) <= $33 AND count(*) FILTER (WHERE seen.is_live) < $4
+                    FROM (SELECT " LIVE_THEN " AS is_live FROM session WHERE session.account_id = $2 LIMIT $33 + 1) AS seen)
                 AND ($28::bytea IS NULL OR (SELECT count(*) FROM device WHERE device.account_id = $2) < $29)
             RETURNING account.id, account.last_login_ms AS now_ms),
         events AS (
@@ -71,6 +77,7 @@ pub(super) async fn at_once(tx: &mut Tx<'_>, new: &NewSession, events: &[Event],
         new.transport.as_str(), new.origin.network.as_ref().map(|network| network.as_str()),
         new.origin.device.as_ref().map(|device| device.as_str()), new.amr.join(" "), deadline_ms,
         new_token(new), i64::from(MAX_PER_ACCOUNT), new.device.as_ref().map(|device| device.id().as_str()), LIFE_MS, columns.mac,
+        past::at_ease(new.cap),
     ))?;
     if let Some((created_ms, _, _)) = times {
         tx.context.note_database_time(created_ms);
@@ -133,14 +140,23 @@ async fn insert(tx: &mut Tx<'_>, new: &NewSession, created_ms: i64, evicted: Vec
     Ok(Opened::Opened { created_ms, idle_expires_ms, expires_ms, evicted })
 }
 
+/// Room under the cap.
+struct Room {
+    /// Sessions that have ended for it.
+    evicted: Vec<SessionId>,
+    /// How many of the account are over, these among them.
+    over: i64,
+}
+
 /// Ends as many of the account's live sessions as the cap wants gone; `None` when the cap refuses instead.
-async fn make_room(tx: &mut Tx<'_>, new: &NewSession, event: Option<&Event>) -> Stored<Option<Vec<SessionId>>> {
+async fn make_room(tx: &mut Tx<'_>, new: &NewSession, event: Option<&Event>) -> Stored<Option<Room>> {
     let clock = tx.clock();
-    let (live,): (i64,) = on_db!(tx, one ["SELECT count(*) FROM session
-        WHERE session.account_id = $2 AND " LIVE](clock, new.account.as_str()))?;
-    let over = live.saturating_add(1).saturating_sub(i64::from(new.cap.max.max(1)));
-    if over <= 0 {
-        return Ok(Some(Vec::new()));
+    let (rows, live): (i64, i64) = on_db!(tx, one [CLOCK " SELECT count(*), count(CASE WHEN " LIVE_THEN " THEN 1 END) FROM session
+        WHERE session.account_id = $2"](clock, new.account.as_str()))?;
+    let over = rows.saturating_sub(live);
+    let excess = live.saturating_add(1).saturating_sub(i64::from(new.cap.max.max(1)));
+    if excess <= 0 {
+        return Ok(Some(Room { evicted: Vec::new(), over }));
     }
     if new.cap.on_limit == OnLimit::Refuse {
         return Ok(None);
@@ -148,7 +164,7 @@ async fn make_room(tx: &mut Tx<'_>, new: &NewSession, event: Option<&Event>) -> 
     let oldest: Vec<(String,)> = on_db!(tx, all ["SELECT session.id FROM session
         WHERE session.account_id = $2 AND " LIVE "
         ORDER BY (session.rotated_ms IS NOT NULL), COALESCE(session.rotated_ms, session.created_ms), session.id
-        LIMIT $3"](clock, new.account.as_str(), over))?;
+        LIMIT $3"](clock, new.account.as_str(), excess))?;
     // Chosen by age, locked by id: the order in which everybody locks sessions.
     let ids = json_list(oldest.iter().map(|(id,)| id.as_str()));
     let locked = on_db!(tx, all ["SELECT session.id FROM session
@@ -159,5 +175,6 @@ async fn make_room(tx: &mut Tx<'_>, new: &NewSession, event: Option<&Event>) -> 
     };
     let operation = Event { reason: None, ..event.clone() };
     session_end::end_with_events(tx, &evicted, EndReason::Evicted, &operation).await?;
-    Ok(Some(evicted))
+    let over = over.saturating_add(i64::try_from(evicted.len()).unwrap_or(i64::MAX));
+    Ok(Some(Room { evicted, over }))
 }

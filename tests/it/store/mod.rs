@@ -16,6 +16,7 @@ mod hard;
 mod key;
 mod many;
 mod model;
+mod past;
 mod races;
 mod rotate;
 mod rule;
@@ -34,6 +35,7 @@ use authd::{
         identifier::{Email, Username},
         outage::Outages,
         page::PageRequest,
+        past::Past,
         quota::Quota,
         rotation::{Keying, Origin, RotationPolicy, Sealed, Shadow, Successor},
         session::{
@@ -187,6 +189,7 @@ impl World {
             transport: Transport::Body,
             amr: vec!["pwd".into()],
             cap: SessionCap { max: 50, on_limit: OnLimit::EvictOldest },
+            past: Past::Bounded,
             device: None,
         }
     }

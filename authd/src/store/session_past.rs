@@ -1,0 +1,34 @@
+//! Erasing sessions that are over: of all accounts those of long ago, of one account all but the newest.
+//!
+//! Nothing is told of it: the audit log has their ends, what must still be refused stands in `revocation`, and a token of
+//! a session that is gone is one of no known session (R4).
+
+use crate::store::{db::Tx, dialect::on_db, error::Stored, session_end};
+use shared::id::UserId;
+
+/// Erases at most `batch` sessions that expired for good more than `keep_ms` ago; how many. None of them lives, whatever
+/// else its row says. Rows that somebody holds are left for the next time.
+pub(super) async fn forget(tx: &mut Tx<'_>, keep_ms: i64, batch: u32) -> Stored<u64> {
+    let clock = tx.clock();
+    on_db!(tx, execute ["DELETE FROM session WHERE session.id IN (
+        SELECT session.id FROM session WHERE session.expires_ms < (SELECT " NOW ") - $2
+        ORDER BY session.expires_ms LIMIT $3" SKIP_LOCKED ")"](clock, keep_ms, i64::from(batch)))
+}
+
+/// Erases the oldest `surplus` sessions of an account that are over; of them what ended a moment ago stays, because
+/// another instance may still have to hear of it from its row ([`session_end::revoked`]). Waits for nobody, so that the
+/// order of locks does not matter.
+pub(super) async fn trim(tx: &mut Tx<'_>, account: &UserId, surplus: i64) -> Stored<()> {
+    if surplus <= 0 {
+        return Ok(());
+    }
+    let clock = tx.clock();
+    on_db!(tx, execute [CLOCK " DELETE FROM session WHERE session.id IN (
+        SELECT session.id FROM session WHERE session.id IN (
+            SELECT session.id FROM session WHERE session.account_id = $2 AND NOT " LIVE_THEN "
+            ORDER BY session.created_ms, session.id LIMIT $3)
+        AND (session.revoked_ms IS NULL OR session.revoked_ms < (SELECT now_ms FROM clock) - $4)" SKIP_LOCKED ")"](
+        clock, account.as_str(), surplus, session_end::LATELY_MS,
+    ))?;
+    Ok(())
+}
