@@ -11,8 +11,8 @@ use shared::id::UserId;
 pub(super) async fn forget(tx: &mut Tx<'_>, keep_ms: i64, batch: u32) -> Stored<u64> {
     let clock = tx.clock();
     on_db!(tx, execute ["DELETE FROM session WHERE session.id IN (
-        SELECT session.id FROM session WHERE session.expires_ms < (SELECT " NOW ") - $2
-        ORDER BY session.expires_ms LIMIT $3" SKIP_LOCKED ")"](clock, keep_ms, i64::from(batch)))
+        SELECT session.id FROM session WHERE session.expires_ms + 0 < (SELECT " NOW ") - $2
+        ORDER BY session.expires_ms + 0 LIMIT $3" SKIP_LOCKED ")"](clock, keep_ms, i64::from(batch)))
 }
 
 /// Erases the oldest `surplus` sessions of an account that are over; of them what ended a moment ago stays, because
