@@ -328,7 +328,8 @@ impl Error {
             (Exit::NotFound, "api") => "`authctl api --help` lists the calls".to_owned(),
             (Exit::NotFound, "schema") => "`authctl schema` lists the kinds".to_owned(),
             (Exit::NotFound, "why") => {
-                "`authctl user list` and `authctl session list --all` show what exists; `authctl audit list` what happened"
+                "`authctl user list` and `authctl session list --all` show what exists; of what is no longer kept `authctl \
+                 audit list --target ID` tells"
                     .to_owned()
             }
             (Exit::NotFound, "limit" | "breaker" | "ban" | "allow" | "audit") => {

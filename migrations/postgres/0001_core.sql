@@ -167,7 +167,8 @@ CREATE TABLE signing_key (
 CREATE UNIQUE INDEX signing_key_one_staged ON signing_key (tenant_id) WHERE state = 'staged';
 CREATE UNIQUE INDEX signing_key_one_active ON signing_key (tenant_id) WHERE state = 'active';
 
--- The audit log. `mac` proves who wrote it; `seq` and `hash` are filled once, after the commit, by the sealer.
+-- The audit log. `mac` proves who wrote it; `seq` and `hash` are filled once, after the commit, by the sealer. No
+-- reference to the one tenant here and in `revocation`: with one, each of very many rows looks it up.
 CREATE TABLE event (
     id              TEXT COLLATE "C" PRIMARY KEY,
     tenant_id       TEXT NOT NULL DEFAULT 'default',

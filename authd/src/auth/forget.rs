@@ -13,7 +13,7 @@ impl Auth {
     /// [`StoreError`].
     pub async fn forget_sessions(&self, batch: u32) -> Result<u64, StoreError> {
         let is_steady = self.is_clock_believed().await?;
-        let (now_ms, ran_ms) = self.parts.chain.last_run(purge::JOB).await?;
+        let (now_ms, ran_ms) = self.last_purge().await?;
         let is_believed = is_steady && purge::doubt(now_ms, ran_ms, self.clock_step_ms(), ClockTrust::Ruled).is_none();
         self.may_forget.store(is_believed, Ordering::Relaxed);
         if !is_believed {

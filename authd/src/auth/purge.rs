@@ -13,7 +13,7 @@ use crate::domain::{
 use shared::chain::{Checkpoint, Tombstone};
 
 /// The job, as its last run is recorded.
-pub(super) const JOB: &str = "purge";
+const JOB: &str = "purge";
 /// A checkpoint must have been in an anchor for this long.
 const EXPORTED_MS: i64 = 24 * 3_600_000;
 /// A clock that is farther from the last recorded run than this is not believed (reliability §3).
@@ -94,6 +94,17 @@ impl Auth {
         Ok(PurgeTurn { purged, up_to_seq, cut_off_ms, refused: None })
     }
 
+    /// Database time, and when it was last believed. The record of that can be deleted by whoever sets the clock; what was
+    /// signed tells the time too.
+    pub(super) async fn last_purge(&self) -> Result<(i64, Option<i64>), StoreError> {
+        let (now_ms, ran_ms) = self.parts.chain.last_run(JOB).await?;
+        let ran_ms = match ran_ms {
+            None => self.signed_checkpoint().await?.map(|last| last.at_ms),
+            ran_ms => ran_ms,
+        };
+        Ok((now_ms, ran_ms))
+    }
+
     async fn cut_off(&self) -> Result<(i64, i64), StoreError> {
         let (now_ms, _) = self.parts.chain.last_run(JOB).await?;
         Ok((now_ms, now_ms.saturating_sub(self.settings().audit_retention_ms)))
@@ -101,22 +112,18 @@ impl Auth {
 
     async fn purge(&self, trust: ClockTrust, event: &Event) -> Result<PurgeTurn, StoreError> {
         let chain = &self.parts.chain;
-        let (now_ms, ran_ms) = chain.last_run(JOB).await?;
+        let (now_ms, ran_ms) = self.last_purge().await?;
         // Looks at the clock; a jump is recorded.
         self.is_clock_believed().await?;
         let (_, cut_off_ms) = self.cut_off().await?;
         let mut turn = PurgeTurn { cut_off_ms, ..PurgeTurn::default() };
-        // The record of the last run can be deleted by whoever sets the clock; what was signed tells the time too.
-        let ran_ms = match ran_ms {
-            None => self.signed_checkpoint().await?.map(|last| last.at_ms),
-            ran_ms => ran_ms,
-        };
         turn.refused = doubt(now_ms, ran_ms, self.clock_step_ms(), trust);
         if turn.refused.is_none() {
+            // Whatever else keeps events: the time is believed, and sessions may go by it.
+            chain.job_ran(JOB, now_ms).await?;
             turn.refused = self.doubt_tombstones().await?;
         }
         if turn.refused.is_none() {
-            chain.job_ran(JOB, now_ms).await?;
             for _ in 0..RANGES {
                 let exported_ms = now_ms.saturating_sub(EXPORTED_MS);
                 let Some(checkpoint) = chain.purgeable(cut_off_ms, exported_ms, MOST).await? else { break };

@@ -12,7 +12,7 @@
 //! | seal | 250 ms | sequence numbers and hashes of committed events |
 //! | checkpoint | 5 s | a signature over the chain, a minute after the last one if it has moved |
 //! | purge | 1 h | events that have outlived their retention |
-//! | sweep | 5 s | seals whose grace has ended, outlived revocations |
+//! | sweep | 5 s | outlived revocations and the like; seals whose grace has ended, in the next slice of sessions |
 //! | past | 60 s | sessions that were over for longer than they are kept |
 //! | breakers | 250 ms | whether a database that was away is back; what breakers did, into the audit |
 //! | costs | 60 s | which costs the stored passwords have, so that refusals do not tell |

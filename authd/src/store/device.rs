@@ -20,7 +20,7 @@ use crate::{
 };
 use shared::id::{DeviceId, SessionId, UserId};
 
-/// Sessions whose devices are dropped with one statement.
+/// Devices that are dropped with one statement.
 const CHUNK: usize = 5_000;
 
 /// Devices in the database.

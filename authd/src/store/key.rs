@@ -12,6 +12,8 @@ use crate::{
         dialect::{on_db, on_read, on_tx},
         error::Stored,
         event,
+        row::count,
+        session_slice::{self, END},
     },
 };
 use shared::id::KeyId;
@@ -157,14 +159,25 @@ impl KeyStore for Keys {
     }
 
     async fn sessions_with_tokens(&self, issued_ms: std::ops::Range<i64>) -> Result<u64, StoreError> {
-        on_read!(self.db, |tx| {
-            let clock = tx.clock();
-            let (sessions,): (i64,) = on_db!(tx, one ["SELECT count(*) FROM session WHERE " LIVE "
-                AND session.created_ms < $3 AND COALESCE(session.rotated_ms, session.created_ms) >= $2"](
-                clock, issued_ms.start, issued_ms.end,
-            ))?;
-            Ok(u64::try_from(sessions).unwrap_or(0))
-        })
+        let (mut sum, mut from) = (0_u64, String::new());
+        loop {
+            let (behind, issued_ms) = (from.clone(), issued_ms.clone());
+            let (sessions, end) = on_read!(self.db, |tx| {
+                let end = session_slice::end(tx, &behind).await?;
+                let clock = tx.clock();
+                let (sessions,): (i64,) = on_db!(tx, one ["SELECT count(*) FROM session WHERE " LIVE "
+                    AND session.created_ms < $3 AND COALESCE(session.rotated_ms, session.created_ms) >= $2
+                    AND session.id > $4 AND session.id <= $5"](
+                    clock, issued_ms.start, issued_ms.end, behind.as_str(), end.as_deref().unwrap_or(END),
+                ))?;
+                Ok((count(sessions), end))
+            })?;
+            sum = sum.saturating_add(sessions);
+            match end {
+                Some(end) => from = end,
+                None => return Ok(sum),
+            }
+        }
     }
 
     async fn beat(&self, presence: &Presence) -> Result<(Vec<Heartbeat>, i64), StoreError> {

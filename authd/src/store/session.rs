@@ -161,8 +161,8 @@ impl SessionStore for Sessions {
     }
 
     async fn sweep(&self, grace_ms: i64, keyed_grace_ms: i64, batch: u32) -> Result<u64, StoreError> {
-        let seals = self.seals.turn(&self.db, Graces::of(grace_ms, keyed_grace_ms), batch).await?;
-        Ok(seals + on_tx!(self.db, |tx| sweep::sweep(tx, batch).await)?)
+        let swept = on_tx!(self.db, |tx| sweep::sweep(tx, batch).await)?;
+        Ok(swept + self.seals.turn(&self.db, Graces::of(grace_ms, keyed_grace_ms), batch).await?)
     }
 
     async fn forget(&self, keep_ms: i64, batch: u32) -> Result<u64, StoreError> {

@@ -2,8 +2,8 @@
 //!
 //! An index gives the rows of a *base* in the order of the list: all sessions, those of an account or of a network.
 //! What else a filter asks is looked at row by row, and no further than [`WINDOW`] rows in one call: a page may end
-//! there and say where the next one goes on. A set of many
-//! networks is a base of its own while it has few sessions; beyond, it is looked for among all of them.
+//! there and say where the next one goes on. A set of many networks is a base of its own while it has few sessions;
+//! beyond, it is looked for among all of them.
 
 use crate::{
     domain::{

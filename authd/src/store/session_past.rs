@@ -17,7 +17,8 @@ pub(super) async fn forget(tx: &mut Tx<'_>, keep_ms: i64, batch: u32) -> Stored<
 
 /// Erases the oldest `surplus` sessions of an account that are over; of them what ended a moment ago stays, because
 /// another instance may still have to hear of it from its row ([`session_end::revoked`]). Waits for nobody, so that the
-/// order of locks does not matter.
+/// order of locks does not matter. Whether a session lives is asked again where its row is locked: a refresh may have
+/// been committed since the statement began.
 pub(super) async fn trim(tx: &mut Tx<'_>, account: &UserId, surplus: i64) -> Stored<()> {
     if surplus <= 0 {
         return Ok(());
@@ -27,7 +28,7 @@ pub(super) async fn trim(tx: &mut Tx<'_>, account: &UserId, surplus: i64) -> Sto
         SELECT session.id FROM session WHERE session.id IN (
             SELECT session.id FROM session WHERE session.account_id = $2 AND NOT " LIVE_THEN "
             ORDER BY session.created_ms, session.id LIMIT $3)
-        AND (session.revoked_ms IS NULL OR session.revoked_ms < (SELECT now_ms FROM clock) - $4)" SKIP_LOCKED ")"](
+        AND NOT " LIVE_THEN " AND (session.revoked_ms IS NULL OR session.revoked_ms < (SELECT now_ms FROM clock) - $4)" SKIP_LOCKED ")"](
         clock, account.as_str(), surplus, session_end::LATELY_MS,
     ))?;
     Ok(())
