@@ -1,8 +1,11 @@
 //! Erasing sessions that are over, as long as the clock that says so is believed: they cannot be brought back.
 
 use crate::auth::{Auth, ClockTrust, purge};
-use crate::domain::{past::Past, store_error::StoreError};
+use crate::domain::store_error::StoreError;
 use std::sync::atomic::Ordering;
+
+/// No time was believed.
+pub(super) const NEVER: i64 = i64::MIN;
 
 impl Auth {
     /// Erases sessions whose absolute end is more than `session.keep` ago, at most `batch`; how many went. None while
@@ -15,16 +18,17 @@ impl Auth {
         let is_steady = self.is_clock_believed().await?;
         let (now_ms, ran_ms) = self.last_purge().await?;
         let is_believed = is_steady && purge::doubt(now_ms, ran_ms, self.clock_step_ms(), ClockTrust::Ruled).is_none();
-        self.may_forget.store(is_believed, Ordering::Relaxed);
+        self.believed_ms.store(if is_believed { now_ms } else { NEVER }, Ordering::Relaxed);
         if !is_believed {
             return Ok(0);
         }
-        self.parts.sessions.forget(self.settings().keep_ms, batch).await
+        self.parts.sessions.forget(now_ms.saturating_sub(self.settings().keep_ms), batch).await
     }
 
-    /// What a login may do about sessions of its account that are over.
-    pub(super) fn past(&self) -> Past {
-        let is_believed = self.may_forget.load(Ordering::Relaxed) && self.clock_step_ms().is_none();
-        if is_believed { Past::Bounded } else { Past::Whole }
+    /// By when sessions must have been over that a login may erase: the time that was believed last, at most a minute
+    /// ago. A clock that has jumped ahead since erases nothing, noticed or not.
+    pub(super) fn over_by_ms(&self) -> Option<i64> {
+        let believed_ms = self.believed_ms.load(Ordering::Relaxed);
+        (believed_ms != NEVER && self.clock_step_ms().is_none()).then_some(believed_ms)
     }
 }

@@ -107,7 +107,7 @@ impl Auth {
             transport: Transport::Body,
             amr: vec![amr.to_owned()],
             cap: settings.cap,
-            past: self.past(),
+            over_by_ms: self.over_by_ms(),
             device: None,
         };
         Ok((session, refresh))

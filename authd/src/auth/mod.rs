@@ -106,7 +106,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicI64, AtomicU32},
+        atomic::{AtomicI64, AtomicU32},
     },
 };
 
@@ -242,8 +242,8 @@ pub struct Auth {
     tally: Tally,
     password_changes: Mutex<password::RecentChanges>,
     seen_epoch: AtomicI64,
-    /// Whether it was believed at the last look that what has expired can be erased.
-    may_forget: AtomicBool,
+    /// Database time at the last look, in Unix milliseconds, if it was believed: what was over by then may be erased.
+    believed_ms: AtomicI64,
     mode: RwLock<ModeInForce>,
     conditions: condition::Conditions,
     limits: RwLock<Arc<PolicySet>>,
@@ -273,7 +273,7 @@ impl Auth {
             tally: Tally::default(),
             password_changes: Mutex::default(),
             seen_epoch: AtomicI64::new(0),
-            may_forget: AtomicBool::new(false),
+            believed_ms: AtomicI64::new(forget::NEVER),
             mode: RwLock::default(),
             conditions: condition::Conditions::default(),
             limits: RwLock::new(settings.limits.clone()),

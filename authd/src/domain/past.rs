@@ -9,15 +9,6 @@ pub const SLACK: i64 = 250;
 /// At most so many go with one login.
 pub const AT_ONCE: i64 = 500;
 
-/// What a login may do about what is too many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Past {
-    /// Erase it.
-    Bounded,
-    /// Nothing: the clock that says what has expired is not believed.
-    Whole,
-}
-
 /// Sessions that an account may have, live ones and others, before a login looks for what can go.
 #[must_use]
 pub fn at_ease(cap: SessionCap) -> i64 {

@@ -7,7 +7,6 @@ use crate::domain::{
     network_set::NetworkSet,
     outage::Outages,
     page::{Page, PageRequest},
-    past::Past,
     revocation::{FeedCursor, Revocation},
     rotation::{Decision, Keying, Origin, RotationPolicy, Sealed, Successor},
     session_stats::SessionStats,
@@ -262,8 +261,9 @@ pub struct NewSession {
     pub amr: Vec<String>,
     /// The account's cap.
     pub cap: SessionCap,
-    /// What happens to sessions of the account that are over, where there are very many.
-    pub past: Past,
+    /// Database time that was believed last, in Unix milliseconds: what was over by then may be erased where the account
+    /// has very much of it ([`crate::domain::past`]). `None`: the clock is in doubt, nothing is erased.
+    pub over_by_ms: Option<i64>,
     /// The device it is opened from.
     pub device: Option<SessionDevice>,
 }
@@ -478,8 +478,8 @@ pub trait SessionStore: Send + Sync {
     /// Erases seals whose grace has ended, outlived revocations and idempotency rows; at most `batch` of each.
     async fn sweep(&self, grace_ms: i64, keyed_grace_ms: i64, batch: u32) -> Result<u64, StoreError>;
 
-    /// Erases at most `batch` sessions whose absolute end is more than `keep_ms` ago, and returns how many went.
-    async fn forget(&self, keep_ms: i64, batch: u32) -> Result<u64, StoreError>;
+    /// Erases at most `batch` sessions whose absolute end was before this time, in Unix milliseconds; how many went.
+    async fn forget(&self, before_ms: i64, batch: u32) -> Result<u64, StoreError>;
 }
 
 impl fmt::Display for Network {

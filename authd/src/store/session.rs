@@ -165,8 +165,8 @@ impl SessionStore for Sessions {
         Ok(swept + self.seals.turn(&self.db, Graces::of(grace_ms, keyed_grace_ms), batch).await?)
     }
 
-    async fn forget(&self, keep_ms: i64, batch: u32) -> Result<u64, StoreError> {
-        on_tx!(self.db, |tx| session_past::forget(tx, keep_ms, batch).await)
+    async fn forget(&self, before_ms: i64, batch: u32) -> Result<u64, StoreError> {
+        on_tx!(self.db, |tx| session_past::forget(tx, before_ms, batch).await)
     }
 }
 

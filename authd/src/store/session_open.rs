@@ -4,7 +4,7 @@ use crate::{
     domain::{
         audit::Event,
         device::{LIFE_MS, MAX_PER_ACCOUNT, SessionDevice},
-        past::{self, Past},
+        past,
         session::{EndReason, NewSession, OnLimit, Opened},
         store_error::StoreError,
     },
@@ -31,8 +31,8 @@ pub(super) async fn open(tx: &mut Tx<'_>, new: &NewSession, events: &[Event]) ->
         tx.undo();
         return Ok(Opened::Full);
     };
-    if new.past == Past::Bounded {
-        session_past::trim(tx, &new.account, past::surplus(over)).await?;
+    if let Some(over_by_ms) = new.over_by_ms {
+        session_past::trim(tx, &new.account, over_by_ms, past::surplus(over)).await?;
     }
     event::write_all(tx, events).await?;
     device::admit(tx, new, now_ms, events.last()).await?;

@@ -210,6 +210,7 @@ on_both! {
         app.clock.advance_secs(401 * DAY_SECS);
         let turn = auth.purge_events(ClockTrust::Confirmed).await.unwrap();
         assert!(turn.purged == 0 && turn.refused.is_some_and(|why| why.contains("tombstone")), "retention stops openly");
+        assert!(auth.forget_sessions(100).await.unwrap() >= 3, "the time was believed: sessions go by it");
     }
 }
 
@@ -225,6 +226,7 @@ on_both! {
         app.clock.advance_secs(401 * DAY_SECS);
         let turn = auth.purge_events(ClockTrust::Ruled).await.unwrap();
         assert!(turn.purged == 0 && turn.refused.is_some(), "{turn:?}");
+        assert_eq!(auth.forget_sessions(100).await.unwrap(), 0, "nor may sessions go by it");
     }
 }
 

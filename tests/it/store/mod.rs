@@ -35,7 +35,6 @@ use authd::{
         identifier::{Email, Username},
         outage::Outages,
         page::PageRequest,
-        past::Past,
         quota::Quota,
         rotation::{Keying, Origin, RotationPolicy, Sealed, Shadow, Successor},
         session::{
@@ -189,7 +188,7 @@ impl World {
             transport: Transport::Body,
             amr: vec!["pwd".into()],
             cap: SessionCap { max: 50, on_limit: OnLimit::EvictOldest },
-            past: Past::Bounded,
+            over_by_ms: Some(i64::MAX),
             device: None,
         }
     }

@@ -5,7 +5,6 @@ use authd::domain::{
     audit::Action,
     clock::Clock,
     page::{MAX_PAGE, PageRequest},
-    past::Past,
     session::{EndReason, NewSession, OnLimit, Opened, SessionCap, SessionFilter, SessionState},
 };
 use shared::id::{SessionId, UserId};
@@ -36,6 +35,7 @@ on_reachable_stores!(
     what_expired_counts_as_what_was_ended,
     what_ended_a_moment_ago_stays_for_a_minute,
     nothing_goes_with_a_login_while_the_clock_is_not_believed,
+    what_only_a_clock_that_jumped_ahead_says_is_over_stays,
     a_login_that_is_refused_erases_nothing,
     parallel_logins_of_an_account_with_a_long_past_all_get_in,
 );
@@ -68,6 +68,10 @@ async fn past(world: &World, account: &UserId) -> BTreeSet<SessionId> {
     seen
 }
 
+async fn forget(world: &World, batch: u32) -> u64 {
+    world.stores.sessions.forget(world.clock.now_ms() - KEEP_MS, batch).await.unwrap()
+}
+
 fn numbers(from: u64, to: u64) -> BTreeSet<SessionId> {
     (from..=to).map(|number| SessionId::parse(&session_id(number)).unwrap()).collect()
 }
@@ -96,10 +100,9 @@ async fn what_was_over_for_long_goes_in_batches_and_all_else_stays(world: World)
     let events = world.all_events().await;
     world.clock.advance_ms(DAY_MS + KEEP_MS - MINUTE_MS);
     let late = open(DAY_MS).await;
-    assert_eq!(world.stores.sessions.forget(KEEP_MS, 100).await.unwrap(), 0, "a minute is left");
+    assert_eq!(forget(&world, 100).await, 0, "a minute is left");
     world.clock.advance_ms(2 * MINUTE_MS);
-    let forget = async || world.stores.sessions.forget(KEEP_MS, 2).await.unwrap();
-    assert_eq!([forget().await, forget().await, forget().await], [2, 1, 0]);
+    assert_eq!([forget(&world, 2).await, forget(&world, 2).await, forget(&world, 2).await], [2, 1, 0]);
     for gone in &day {
         assert!(!is_there(&world, gone).await);
         assert!(world.stores.sessions.find_by_handle(gone.handle).await.unwrap().is_none());
@@ -169,10 +172,28 @@ async fn nothing_goes_with_a_login_while_the_clock_is_not_believed(world: World)
     let account = world.account("ada@example.org").await;
     add_past(&world, &account, 1_400, None).await;
     for _ in 0..5 {
-        let new = NewSession { past: Past::Whole, ..capped(&world, &account, 3, OnLimit::EvictOldest) };
+        let new = NewSession { over_by_ms: None, ..capped(&world, &account, 3, OnLimit::EvictOldest) };
         assert!(matches!(world.open(&new).await, Opened::Opened { .. }));
     }
     assert_eq!((live(&world, &account).await, past(&world, &account).await.len()), (3, 1_402));
+}
+
+async fn what_only_a_clock_that_jumped_ahead_says_is_over_stays(world: World) {
+    let account = world.account("ada@example.org").await;
+    let live_one = world.session(&account).await;
+    world.clock.advance_ms(2 * 3_600_000);
+    add_past(&world, &account, 1_300, None).await;
+    let believed_ms = world.clock.now_ms();
+    world.clock.advance_ms(400 * DAY_MS);
+    let login = async |over_by_ms| {
+        let new = NewSession { over_by_ms, ..capped(&world, &account, 3, OnLimit::EvictOldest) };
+        assert!(matches!(world.open(&new).await, Opened::Opened { .. }));
+    };
+    login(Some(believed_ms - 3_600_000)).await;
+    assert_eq!(past(&world, &account).await.len(), 1_301, "none of them was over an hour before");
+    login(Some(believed_ms)).await;
+    assert_eq!(past(&world, &account).await.len(), 1_000);
+    assert!(is_there(&world, &live_one).await, "the oldest of all: it lives by the time that was believed");
 }
 
 async fn a_login_that_is_refused_erases_nothing(world: World) {
@@ -201,9 +222,9 @@ async fn a_row_that_somebody_holds_is_left_for_the_next_time() {
     assert_eq!(past(&world, &account).await, kept);
     world.clock.advance_ms(90 * DAY_MS + KEEP_MS + MINUTE_MS);
     // The session of the login is over too by now.
-    assert_eq!(world.stores.sessions.forget(KEEP_MS, 9_999).await.unwrap(), 1_000 + 1);
+    assert_eq!(forget(&world, 9_999).await, 1_000 + 1);
     holder.execute("ROLLBACK").await.unwrap();
-    assert_eq!(world.stores.sessions.forget(KEEP_MS, 9_999).await.unwrap(), 1);
+    assert_eq!(forget(&world, 9_999).await, 1);
 }
 
 async fn parallel_logins_of_an_account_with_a_long_past_all_get_in(world: World) {
